@@ -1,0 +1,1 @@
+//! Esker's user-facing tensor: dispatch, the tape, parameters and grad modes.

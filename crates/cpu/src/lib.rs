@@ -1,0 +1,1 @@
+//! Esker's kernel families on the CPU: SIMD by instruction set and the compute pool.

@@ -1,0 +1,1 @@
+//! Esker's datasets, loaders and readers.

@@ -1,0 +1,1 @@
+//! Esker: a deep-learning framework that trains and ships.

@@ -1,0 +1,1 @@
+//! Esker's graph: IR, recorder, passes and execution without a tape.

@@ -1,0 +1,1 @@
+//! Esker's module tree: layers, losses, initialisers, optimisers, weight files.

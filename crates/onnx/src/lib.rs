@@ -1,0 +1,1 @@
+//! Esker's graphs to ONNX files and back.

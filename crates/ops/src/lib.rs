@@ -1,0 +1,1 @@
+//! What every operation of Esker means: the op table, its rules and kernel families.

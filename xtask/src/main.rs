@@ -1,0 +1,2 @@
+//! Chores of the Esker workspace.
+fn main() {}
