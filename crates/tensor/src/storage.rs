@@ -9,7 +9,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::any::Any;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Result;
 use crate::pool::{self, ALIGN, HEADER_BYTES, INLINE_MAX, Region, SMALL_MAX};
@@ -292,7 +292,8 @@ impl Drop for Storage {
             if owners.fetch_sub(1, Ordering::Release) != 1 {
                 return;
             }
-            fence(Ordering::Acquire);
+            // A load in place of a fence, as race detectors do not know fences.
+            owners.load(Ordering::Acquire);
         }
         // SAFETY: this was the last owner, and the Acquire above orders all that others did before what follows.
         unsafe { release(self.0) }
