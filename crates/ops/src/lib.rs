@@ -1,1 +1,35 @@
-//! What every operation of Esker means: the op table, its rules and kernel families.
+//! What every operation of Esker means.
+//!
+//! [`table`] lists the ops. A row makes an op known everywhere; its rules ([`OpRule`]) stand in one file under `op/`.
+//! Ops lower to a closed set of kernel families ([`Kernel`]) that a [`Backend`] implements without learning an op's name.
+//! Gradient rules and compositions are written against [`Value`] and serve the tape, the graph and plain arrays alike.
+
+mod array;
+mod attr;
+mod backend;
+mod exec;
+pub mod kernel;
+mod map;
+mod onnx;
+pub mod op;
+mod rule;
+pub mod scalar;
+mod sketch;
+#[cfg(feature = "spec")]
+pub mod spec;
+pub mod table;
+mod value;
+
+pub use array::Array;
+pub use attr::{Axes, F64Bits, Sizes};
+pub use backend::{Backend, backend, register};
+pub use esker_tensor as tensor;
+pub use exec::{Prepared, prepare, run};
+pub use half;
+pub use kernel::{Cmp, ConvPass, Fold, Kernel, Map, PoolPass, Random, Row};
+pub use map::{ElemFn, MapInfo, MapOnnx, MapVisitor, NumFn, sum_to};
+pub use onnx::{Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef};
+pub use rule::{Grad, Grads, Lowering, OpRule, Promote, View, Vjp};
+pub use sketch::compose_vjp;
+pub use table::{MapGrad, MapOp, Op, Ops};
+pub use value::{Meta, Metas, Outs, Value};

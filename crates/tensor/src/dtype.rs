@@ -85,7 +85,7 @@ impl DType {
     /// The type that two operands of equal rank in importance meet in: PyTorch's promotion table
     /// (`torch.promote_types`).
     pub const fn promote(self, other: DType) -> DType {
-        use DType::{BF16, Bool, F16, F32, I16, U8, I8};
+        use DType::{BF16, Bool, F16, F32, I8, I16, U8};
         let (a, b) = (self, other);
         match (a, b) {
             _ if a as u8 == b as u8 => a,

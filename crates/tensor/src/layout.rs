@@ -105,9 +105,8 @@ impl Layout {
     /// `Shape` when the shapes do not broadcast that way.
     pub fn expand(&self, shape: &Shape) -> Result<Self> {
         let lead = shape.len().checked_sub(self.rank());
-        let fits = lead.is_some_and(|lead| {
-            self.shape.iter().zip(&shape[lead..]).all(|(&from, &to)| from == to || from == 1)
-        });
+        let fits =
+            lead.is_some_and(|lead| self.shape.iter().zip(&shape[lead..]).all(|(&from, &to)| from == to || from == 1));
         let (true, Some(lead)) = (fits, lead) else {
             return Err(Error::shape(format!("{:?} cannot be expanded to {shape:?}", self.shape)));
         };

@@ -8,9 +8,14 @@ mod dtype;
 mod error;
 mod layout;
 mod shape;
+mod storage;
+
+pub mod philox;
+pub mod pool;
 
 pub use device::Device;
 pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
 pub use layout::Layout;
 pub use shape::{Dims, MAX_RANK, PerDim, Shape, Strides};
+pub use storage::Storage;

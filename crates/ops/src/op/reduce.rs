@@ -1,0 +1,187 @@
+//! Reductions over dimensions: sum, mean, amax.
+
+use esker_tensor::{DType, Dims, Error, Result, Shape};
+use smallvec::smallvec;
+
+use super::{Amax, Mean, Sum, inputs, need_float, no_compose, no_sizes};
+use crate::{
+    Axes, Fold, Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops,
+    Promote, Value, Vjp,
+};
+
+/// `shape` with `dims` set to 1, or without them.
+pub(crate) fn reduced(shape: &Shape, dims: &Dims, keepdim: bool) -> Shape {
+    let kept = shape.iter().enumerate().filter_map(|(d, &n)| match dims.contains(&(d as u8)) {
+        true if keepdim => Some(1),
+        true => None,
+        false => Some(n),
+    });
+    kept.collect()
+}
+
+/// A reduced value spread over the shape it came from (as a view).
+pub(crate) fn spread<V: Value>(y: &V, dims: &Dims, shape: &Shape) -> Result<V> {
+    let kept = reduced(shape, dims, true);
+    let y = if y.meta().shape == kept { y.clone() } else { y.reshape(kept)? };
+    y.expand(shape)
+}
+
+fn lower(op: Fold, axes: &Axes, x: &[Meta]) -> Lowering {
+    let dims = x.first().and_then(|m| axes.of(&m.shape).ok()).unwrap_or_default();
+    Lowering::Kernel(Kernel::Reduce { op, dims })
+}
+
+/// ONNX moved the axes of its reductions from an attribute to an input, ReduceSum first.
+fn onnx_reduce(op_type: &'static str, input_since: u32, axes: &Axes, keepdim: bool, cx: &OnnxCx<'_>) -> Onnx {
+    let dims: Vec<i64> =
+        cx.x.first().and_then(|m| axes.of(&m.shape).ok()).unwrap_or_default().iter().map(|&d| i64::from(d)).collect();
+    if dims.is_empty() {
+        return OnnxNode::new("Identity", vec![OnnxRef::In(0)]).into(); // A scalar reduces to itself.
+    }
+    let node = if cx.opset >= input_since {
+        OnnxNode::new(op_type, vec![OnnxRef::In(0), OnnxRef::Ints(dims)])
+    } else {
+        OnnxNode::new(op_type, vec![OnnxRef::In(0)]).attr("axes", OnnxAttr::Ints(dims))
+    };
+    node.attr("keepdims", OnnxAttr::Int(i64::from(keepdim))).into()
+}
+
+impl OpRule for Sum {
+    fn name(&self) -> &'static str {
+        "sum"
+    }
+
+    fn promote(&self) -> Promote {
+        Promote::Keep
+    }
+
+    fn infer(&self, x: &[Meta]) -> Result<Metas> {
+        let [x] = inputs(x)?;
+        let shape = reduced(&x.shape, &self.dims.of(&x.shape)?, self.keepdim);
+        let dtype = if x.dtype.is_float() { x.dtype } else { DType::I64 };
+        Ok(smallvec![Meta::new(dtype, shape, x.device)])
+    }
+
+    fn lower(&self, x: &[Meta]) -> Lowering {
+        match x.first() {
+            Some(m) if !m.dtype.is_float() && m.dtype != DType::I64 => Lowering::Compose,
+            _ => lower(Fold::Sum, &self.dims, x),
+        }
+    }
+
+    fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<crate::Outs<V>>> {
+        let x = x.first()?;
+        // Small integers sum in i64.
+        (!x.meta().dtype.is_float() && x.meta().dtype != DType::I64)
+            .then(|| Ok(smallvec![x.cast(DType::I64)?.sum(self.dims, self.keepdim)?]))
+    }
+
+    fn grad(&self) -> Grad {
+        Grad::SHAPES
+    }
+
+    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
+        let shape = &cx.x_metas[0].shape;
+        cx.only(0, || spread(cx.dy()?, &self.dims.of(shape)?, shape))
+    }
+
+    fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
+        if cx.x[0].dtype != cx.y[0].dtype {
+            return Onnx::Compose;
+        }
+        onnx_reduce("ReduceSum", 13, &self.dims, self.keepdim, cx)
+    }
+
+    no_sizes!();
+}
+
+impl OpRule for Mean {
+    fn name(&self) -> &'static str {
+        "mean"
+    }
+
+    fn promote(&self) -> Promote {
+        Promote::Keep
+    }
+
+    fn infer(&self, x: &[Meta]) -> Result<Metas> {
+        let [x] = inputs(x)?;
+        need_float("the input", x.dtype)?;
+        Ok(smallvec![x.with_shape(reduced(&x.shape, &self.dims.of(&x.shape)?, self.keepdim))])
+    }
+
+    fn lower(&self, x: &[Meta]) -> Lowering {
+        lower(Fold::Mean, &self.dims, x)
+    }
+
+    no_compose!();
+
+    fn grad(&self) -> Grad {
+        Grad::SHAPES
+    }
+
+    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
+        let (x, dy) = (&cx.x_metas[0], cx.dy()?);
+        let dims = self.dims.of(&x.shape)?;
+        let count: usize = dims.iter().map(|&d| x.shape[d as usize]).product();
+        let scale = V::scalar(1.0 / count as f64, x.dtype, x.device)?;
+        cx.only(0, || spread(&dy.mul(&scale)?, &dims, &x.shape))
+    }
+
+    fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
+        onnx_reduce("ReduceMean", 18, &self.dims, self.keepdim, cx)
+    }
+
+    no_sizes!();
+}
+
+impl OpRule for Amax {
+    fn name(&self) -> &'static str {
+        "amax"
+    }
+
+    fn promote(&self) -> Promote {
+        Promote::Keep
+    }
+
+    fn infer(&self, x: &[Meta]) -> Result<Metas> {
+        let [x] = inputs(x)?;
+        let dims = self.dims.of(&x.shape)?;
+        if let Some(&d) = dims.iter().find(|&&d| x.shape[d as usize] == 0) {
+            return Err(Error::shape(format!("the largest of dimension {d} of {:?} is asked for, which is empty", x.shape)));
+        }
+        Ok(smallvec![x.with_shape(reduced(&x.shape, &dims, self.keepdim))])
+    }
+
+    fn lower(&self, x: &[Meta]) -> Lowering {
+        lower(Fold::Max, &self.dims, x)
+    }
+
+    no_compose!();
+
+    fn grad(&self) -> Grad {
+        Grad::Saves { inputs: 1, outputs: 1 }
+    }
+
+    /// Ties share the gradient equally, as PyTorch's amax does.
+    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
+        let (x, y, dy) = (cx.x(0)?, cx.y(0)?, cx.dy()?);
+        let meta = x.meta();
+        let dims = self.dims.of(&meta.shape)?;
+        cx.only(0, || {
+            let hits = x.eq(&spread(y, &dims, &meta.shape)?)?.cast(meta.dtype)?;
+            let count = hits.sum(dims, true)?;
+            let dy = dy.reshape(count.meta().shape)?;
+            hits.mul(&dy.div(&count)?)
+        })
+    }
+
+    fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
+        if cx.x[0].dtype == DType::Bool {
+            return Onnx::None("ReduceMax takes no bool before opset 20");
+        }
+        onnx_reduce("ReduceMax", 18, &self.dims, self.keepdim, cx)
+    }
+
+    no_sizes!();
+}
