@@ -49,6 +49,7 @@ pub trait Value: Clone {
     ///
     /// # Errors
     /// Those of the op's rules and of its kernel, with the op's name in front.
+    #[track_caller]
     fn apply(op: Op, inputs: &[&Self]) -> Result<Outs<Self>>;
 
     /// A scalar constant of the given dtype and device.

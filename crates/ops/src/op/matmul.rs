@@ -6,7 +6,7 @@ use smallvec::smallvec;
 use super::{Matmul, inputs, no_sizes};
 use crate::{Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxCx, OpRule, Ops, Outs, Promote, Value, Vjp, sum_to};
 
-/// The two shapes as stacks of matrices with equal leading dimensions, and whether x (y) came as a vector.
+/// The two shapes as stacks of matrices with equal leading dimensions, and the shape of the product.
 struct Stacks {
     x: Shape,
     y: Shape,
@@ -81,7 +81,8 @@ impl OpRule for Matmul {
         }
     }
 
-    /// Vectors become matrices, leading dimensions are expanded (without a copy).
+    /// One matrix on the right serves all rows of the left at once; otherwise vectors become matrices and leading
+    /// dimensions are expanded (without a copy).
     fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<Outs<V>>> {
         let [x, y] = *x else { return None };
         let s = match stacks(&x.meta().shape, &y.meta().shape) {
@@ -90,6 +91,12 @@ impl OpRule for Matmul {
             Err(e) => return Some(Err(e)),
         };
         Some((|| {
+            if let ([.., k], [_, _]) = (&x.meta().shape[..], &y.meta().shape[..])
+                && x.meta().shape.len() > 2
+            {
+                let rows = x.reshape([-1, *k as i64])?;
+                return Ok(smallvec![rows.matmul(y)?.reshape(s.out)?]);
+            }
             let x = as_matrix(x, false)?.expand(s.x)?;
             let y = as_matrix(y, true)?.expand(s.y)?;
             Ok(smallvec![x.matmul(&y)?.reshape(s.out)?])

@@ -1,0 +1,64 @@
+//! The one door: every op on tensors passes here.
+
+use std::borrow::Cow;
+use std::panic::Location;
+
+use esker_ops::{Array, Lowering, Op, Outs, prepare, run};
+use esker_tensor::Result;
+use smallvec::SmallVec;
+
+use crate::mode::is_grad_enabled;
+use crate::tape::{Edge, Node};
+use crate::{GradMode, Tensor};
+
+/// Makes sure that CPU tensors work with nothing registered.
+#[inline]
+pub(crate) fn ready() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(esker_cpu::register);
+}
+
+/// Applies an op: promote and infer, run, record if a capture is active, tape if a gradient may be asked for.
+///
+/// # Errors
+/// The op's own, with its name in front.
+#[track_caller]
+pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
+    ready();
+    let location = Location::caller();
+    let (inputs, metas, outs) = prepare(&op, inputs)?;
+    let taped = is_grad_enabled() && inputs.iter().any(|x| x.edge.is_some());
+    let recording = esker_graph::is_recording();
+
+    // A composition under the tape is taped part by part, so that backward need not compute it again.
+    if taped && !recording && matches!(op.lower(&metas), Lowering::Compose) {
+        let borrowed: SmallVec<[&Tensor; 4]> = inputs.iter().map(|x| &**x).collect();
+        if let Some(result) = op.compose(&borrowed) {
+            return result.map_err(|e| e.prefix(op.name()));
+        }
+    }
+    let arrays: SmallVec<[&Array; 4]> = inputs.iter().map(|x| &x.array).collect();
+    let results = run(&op, &arrays, &metas, &outs)?;
+    if recording {
+        esker_graph::record_op(&op, &arrays, &results)?;
+    }
+    if !taped {
+        return Ok(results.into_iter().map(Tensor::from_array).collect());
+    }
+    let edges = inputs.iter().map(|x: &Cow<'_, Tensor>| x.edge.clone()).collect();
+    let node = Node::op(op, edges, &arrays, metas, &results, location)?;
+    Ok(results
+        .into_iter()
+        .enumerate()
+        .map(|(slot, array)| {
+            let edge = array.dtype().is_float().then(|| Edge::new(node.clone(), slot));
+            Tensor { array, edge }
+        })
+        .collect())
+}
+
+/// Runs `f` with the tape off (or on, for higher derivatives).
+pub(crate) fn with_grad_mode<R>(enabled: bool, f: impl FnOnce() -> R) -> R {
+    let _mode = GradMode::set(enabled);
+    f()
+}

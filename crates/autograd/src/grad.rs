@@ -1,0 +1,239 @@
+//! Walking the tape backwards.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use esker_ops::{Array, Grad, Map, MapOp, Ops, Vjp};
+use esker_tensor::{Device, Error, Result};
+use smallvec::{SmallVec, smallvec};
+
+use crate::Tensor;
+use crate::dispatch::with_grad_mode;
+use crate::tape::{Applied, Edge, Kind, Node};
+
+/// How [`grad_with`] treats the graph.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct GradOptions {
+    /// Keep what the graph has saved, for another backward over it.
+    pub retain_graph: bool,
+    /// Record the gradients' own history, so that they can be differentiated again; implies `retain_graph`.
+    pub create_graph: bool,
+}
+
+/// Gradients of the sum of `outputs` by each of `inputs`; parameters' own gradients are not touched.
+///
+/// # Errors
+/// `Autograd` when an input has no history or does not take part in the outputs, or the graph was spent.
+pub fn grad(outputs: &[&Tensor], inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    grad_with(outputs, inputs, GradOptions::default())
+}
+
+/// As [`grad`], keeping or recording the graph as `options` say.
+///
+/// # Errors
+/// As [`grad`].
+pub fn grad_with(outputs: &[&Tensor], inputs: &[&Tensor], options: GradOptions) -> Result<Vec<Tensor>> {
+    let targets: Vec<&Edge> = inputs
+        .iter()
+        .enumerate()
+        .map(|(i, x)| {
+            x.edge.as_ref().ok_or_else(|| {
+                Error::autograd(format!("input {i} has no history; make it from tracked() or a parameter"))
+            })
+        })
+        .collect::<Result<_>>()?;
+    let roots: Vec<(&Edge, Tensor)> = outputs
+        .iter()
+        .map(|y| Ok((history(y)?, y.ones_like()?)))
+        .collect::<Result<_>>()?;
+    let found = Walk::new(roots, options)?.run(Some(&targets))?;
+    found
+        .into_iter()
+        .enumerate()
+        .map(|(i, g)| g.ok_or_else(|| Error::autograd(format!("input {i} does not take part in the outputs"))))
+        .collect()
+}
+
+fn history(y: &Tensor) -> Result<&Edge> {
+    y.edge.as_ref().ok_or_else(|| {
+        Error::autograd(
+            "this tensor has no history: nothing it was computed from asked for a gradient (or no_grad was active)",
+        )
+    })
+}
+
+/// Sends `gradient` (ones for a scalar) from `y` to every leaf upstream.
+pub(crate) fn backward(y: &Tensor, gradient: Option<&Tensor>) -> Result<()> {
+    let edge = history(y)?;
+    let seed = match gradient {
+        Some(g) if g.shape() == y.shape() && g.dtype() == y.dtype() => g.detach(),
+        Some(g) => {
+            return Err(Error::shape(format!(
+                "backward: the gradient is {:?} {}, the tensor {:?} {}",
+                g.shape(),
+                g.dtype(),
+                y.shape(),
+                y.dtype()
+            )));
+        }
+        None if y.numel() == 1 => y.ones_like()?,
+        None => {
+            return Err(Error::autograd(format!(
+                "backward starts from a scalar, got {:?}; sum it first or give a gradient with backward_with",
+                y.shape()
+            )));
+        }
+    };
+    Walk::new(vec![(edge, seed)], GradOptions::default())?.run(None).map(drop)
+}
+
+impl Tensor {
+    fn ones_like(&self) -> Result<Tensor> {
+        if self.device() == Device::Meta {
+            return Err(Error::capture("backward over meta tensors: there are no values to differentiate"));
+        }
+        Tensor::full(1.0, self.shape(), self.dtype(), self.device())
+    }
+}
+
+type Slots = SmallVec<[Option<Tensor>; 1]>;
+
+/// One backward pass: the nodes upstream of the roots, newest first, and the gradients that have arrived at each.
+struct Walk {
+    nodes: Vec<(Arc<Node>, Slots)>,
+    place: HashMap<*const Node, usize>,
+    options: GradOptions,
+}
+
+impl Walk {
+    fn new(roots: Vec<(&Edge, Tensor)>, options: GradOptions) -> Result<Self> {
+        let nodes = upstream(roots.iter().map(|(e, _)| &e.node));
+        let place = nodes.iter().enumerate().map(|(i, n)| (Arc::as_ptr(n), i)).collect();
+        let slots = |n: &Node| -> Slots {
+            match &n.kind {
+                Kind::Leaf { .. } => smallvec![None],
+                Kind::Op(applied) => smallvec![None; applied.outputs],
+            }
+        };
+        let nodes = nodes.into_iter().map(|n| { let s = slots(&n); (n, s) }).collect();
+        let mut walk = Self { nodes, place, options };
+        for (edge, seed) in roots {
+            walk.arrive(edge, seed)?;
+        }
+        Ok(walk)
+    }
+
+    /// Runs through all nodes. With targets, returns the gradients at those edges and leaves parameters alone;
+    /// without, adds to the leaves' gradients.
+    fn run(mut self, targets: Option<&[&Edge]>) -> Result<Vec<Option<Tensor>>> {
+        let wanted: Vec<(usize, usize)> = targets
+            .unwrap_or_default()
+            .iter()
+            .map(|e| (self.place.get(&Arc::as_ptr(&e.node)).copied().unwrap_or(usize::MAX), e.slot))
+            .collect();
+        let mut found: Vec<Option<Tensor>> = vec![None; wanted.len()];
+        for i in 0..self.nodes.len() {
+            for (slot, found) in wanted.iter().zip(&mut found).filter(|((at, _), _)| *at == i) {
+                *found = self.nodes[i].1[slot.1].clone();
+            }
+            let slots = std::mem::take(&mut self.nodes[i].1);
+            if slots.iter().all(Option::is_none) {
+                continue;
+            }
+            let node = Arc::clone(&self.nodes[i].0);
+            match &node.kind {
+                Kind::Leaf { .. } if targets.is_some() => {}
+                Kind::Leaf { .. } => self.gather(&node, slots)?,
+                Kind::Op(applied) => self.step(&node, applied, &slots)?,
+            }
+        }
+        Ok(found)
+    }
+
+    fn step(&mut self, node: &Arc<Node>, applied: &Applied, dy: &[Option<Tensor>]) -> Result<()> {
+        let context = |e: Error| e.prefix(&format!("backward of {} (called at {})", applied.op.name(), applied.location));
+        if let Grad::None(reason) = applied.op.grad() {
+            return Err(context(Error::autograd(format!("it is not differentiable: {reason}"))));
+        }
+        let again = self.options.create_graph;
+        let saved = applied.saved(self.options.retain_graph || again)?;
+        let tensor = |array: Option<Array>, edge: Option<&Edge>| {
+            array.map(|array| Tensor { array, edge: edge.filter(|_| again).cloned() })
+        };
+        let x: SmallVec<[Option<Tensor>; 3]> =
+            saved.x.into_iter().zip(&applied.inputs).map(|(a, e)| tensor(a, e.as_ref())).collect();
+        let y: SmallVec<[Option<Tensor>; 1]> = saved
+            .y
+            .into_iter()
+            .enumerate()
+            .map(|(slot, a)| {
+                let float = a.as_ref().is_some_and(|a| a.dtype().is_float());
+                tensor(a, float.then(|| Edge::new(Arc::clone(node), slot)).as_ref())
+            })
+            .collect();
+        let needs: SmallVec<[bool; 4]> = applied.inputs.iter().map(Option::is_some).collect();
+        let cx = Vjp { name: applied.op.name(), x_metas: &applied.x_metas, x: &x, y: &y, dy, needs: &needs };
+        let grads = with_grad_mode(again, || applied.op.vjp(&cx)).map_err(context)?;
+        for (edge, grad) in applied.inputs.iter().zip(grads) {
+            if let (Some(edge), Some(grad)) = (edge, grad) {
+                self.arrive(edge, grad)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a gradient to what has arrived at an edge; the first is moved in.
+    fn arrive(&mut self, edge: &Edge, grad: Tensor) -> Result<()> {
+        let Some(&at) = self.place.get(&Arc::as_ptr(&edge.node)) else { return Ok(()) };
+        let again = self.options.create_graph;
+        let slot = &mut self.nodes[at].1[edge.slot];
+        *slot = Some(match slot.take() {
+            None => grad,
+            Some(sum) => add(sum, &grad, again)?,
+        });
+        Ok(())
+    }
+
+    fn gather(&self, leaf: &Node, mut slots: Slots) -> Result<()> {
+        if let (Some(mut total), Some(grad)) = (leaf.leaf_grad(), slots[0].take()) {
+            *total = Some(match total.take() {
+                None => grad,
+                Some(sum) => add(sum, &grad, false)?,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// `sum + grad`, in place when nothing else sees `sum`.
+fn add(mut sum: Tensor, grad: &Tensor, record: bool) -> Result<Tensor> {
+    let in_place = !record
+        && sum.edge.is_none()
+        && sum.array.storage().is_unique()
+        && sum.shape() == grad.shape()
+        && sum.array.layout().dense_order().is_some();
+    if !in_place {
+        return with_grad_mode(record, || sum.add(grad));
+    }
+    let backend = esker_ops::backend(sum.device())?;
+    backend.run_in_place(Map::Value(MapOp::Add), &mut sum.array, &[&grad.array])?;
+    Ok(sum)
+}
+
+/// Every node that the roots depend on, newest first.
+fn upstream<'a>(roots: impl Iterator<Item = &'a Arc<Node>>) -> Vec<Arc<Node>> {
+    let mut seen: HashMap<*const Node, ()> = HashMap::new();
+    let mut pending: Vec<Arc<Node>> = roots.cloned().collect();
+    let mut nodes = Vec::new();
+    while let Some(node) = pending.pop() {
+        if seen.insert(Arc::as_ptr(&node), ()).is_some() {
+            continue;
+        }
+        if let Kind::Op(applied) = &node.kind {
+            pending.extend(applied.inputs.iter().flatten().map(|e| Arc::clone(&e.node)));
+        }
+        nodes.push(node);
+    }
+    nodes.sort_unstable_by_key(|n| std::cmp::Reverse(n.seq));
+    nodes
+}

@@ -1,0 +1,144 @@
+//! Parameters: the only mutable objects. Gradients gather in them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use esker_ops::Array;
+use esker_tensor::{DType, Error, Result, Shape};
+
+use crate::Tensor;
+use crate::tape::{Edge, Node};
+
+/// A tensor that training changes: a value, a gradient, and a version that rises with each change.
+/// Clones are the same parameter (tied weights).
+#[derive(Clone)]
+pub struct Param(Arc<Cell>);
+
+struct Cell {
+    value: Mutex<Array>,
+    version: AtomicU64,
+    trainable: std::sync::atomic::AtomicBool,
+    leaf: Arc<Node>,
+}
+
+impl Param {
+    /// A trainable parameter that starts at the tensor's values.
+    ///
+    /// # Errors
+    /// `Autograd` for a dtype without gradients.
+    pub fn new(value: &Tensor) -> Result<Self> {
+        if !value.dtype().is_float() {
+            return Err(Error::autograd(format!("a parameter must be floating-point, got {}", value.dtype())));
+        }
+        Ok(Self(Arc::new(Cell {
+            value: Mutex::new(value.array().clone()),
+            version: AtomicU64::new(0),
+            trainable: true.into(),
+            leaf: Node::leaf(),
+        })))
+    }
+
+    fn value(&self) -> MutexGuard<'_, Array> {
+        self.0.value.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The present value as a tensor whose gradient gathers here.
+    pub fn tensor(&self) -> Tensor {
+        let edge = self.is_trainable().then(|| Edge::new(Arc::clone(&self.0.leaf), 0));
+        Tensor { array: self.value().clone(), edge }
+    }
+
+    /// Sizes.
+    pub fn shape(&self) -> Shape {
+        *self.value().shape()
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.value().dtype()
+    }
+
+    /// The gradient that has gathered since the last [`Param::zero_grad`].
+    pub fn grad(&self) -> Option<Tensor> {
+        self.0.leaf.leaf_grad().and_then(|g| g.clone())
+    }
+
+    /// Forgets the gradient.
+    pub fn zero_grad(&self) {
+        if let Some(mut g) = self.0.leaf.leaf_grad() {
+            *g = None;
+        }
+    }
+
+    /// Replaces the gradient (for clipping, or one computed elsewhere).
+    ///
+    /// # Errors
+    /// `Shape` when the shape differs.
+    pub fn set_grad(&self, grad: Tensor) -> Result<()> {
+        if *grad.shape() != self.shape() {
+            return Err(Error::shape(format!("the gradient is {:?}, the parameter {:?}", grad.shape(), self.shape())));
+        }
+        if let Some(mut g) = self.0.leaf.leaf_grad() {
+            *g = Some(grad.detach());
+        }
+        Ok(())
+    }
+
+    /// Whether gradients gather and optimisers move it.
+    pub fn is_trainable(&self) -> bool {
+        self.0.trainable.load(Ordering::Relaxed)
+    }
+
+    /// Freezes or thaws the parameter.
+    pub fn set_trainable(&self, trainable: bool) {
+        self.0.trainable.store(trainable, Ordering::Relaxed);
+    }
+
+    /// Rises with every change of the value; keys what is derived from it.
+    pub fn version(&self) -> u64 {
+        self.0.version.load(Ordering::Acquire)
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// `Shape` or `DType` when the new value differs in them.
+    pub fn set(&self, value: &Tensor) -> Result<()> {
+        let mut old = self.value();
+        if value.shape() != old.shape() {
+            return Err(Error::shape(format!("the new value is {:?}, the parameter {:?}", value.shape(), old.shape())));
+        }
+        if value.dtype() != old.dtype() {
+            return Err(Error::dtype(format!("the new value is {}, the parameter {}", value.dtype(), old.dtype())));
+        }
+        *old = value.array().clone();
+        self.0.version.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Changes the value in place. When something else still holds the old value (a tape, a snapshot), it keeps it:
+    /// the storage is copied first, which [`esker_tensor::pool::stats`] counts.
+    ///
+    /// # Errors
+    /// Those of `f` and of the copy.
+    pub fn update(&self, f: impl FnOnce(&mut Array) -> Result<()>) -> Result<()> {
+        let mut value = self.value();
+        if !value.storage().is_unique() {
+            value.storage_mut().make_mut()?;
+        }
+        f(&mut value)?;
+        self.0.version.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Identity: equal for clones of the same parameter.
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+}
+
+impl std::fmt::Debug for Param {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Param({:?}, {})", self.shape(), self.dtype())
+    }
+}
