@@ -136,7 +136,11 @@ impl Style {
         if whole {
             return if high > 1e8 { Style::Scientific(precision) } else { Style::Whole };
         }
-        if high / low > 1000.0 || high > 1e8 || low < 1e-4 { Style::Scientific(precision) } else { Style::Fixed(precision) }
+        if high / low > 1000.0 || high > 1e8 || low < 1e-4 {
+            Style::Scientific(precision)
+        } else {
+            Style::Fixed(precision)
+        }
     }
 
     fn text(&self, v: f64) -> String {

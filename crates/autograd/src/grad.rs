@@ -42,10 +42,8 @@ pub fn grad_with(outputs: &[&Tensor], inputs: &[&Tensor], options: GradOptions) 
             })
         })
         .collect::<Result<_>>()?;
-    let roots: Vec<(&Edge, Tensor)> = outputs
-        .iter()
-        .map(|y| Ok((history(y)?, y.ones_like()?)))
-        .collect::<Result<_>>()?;
+    let roots: Vec<(&Edge, Tensor)> =
+        outputs.iter().map(|y| Ok((history(y)?, y.ones_like()?))).collect::<Result<_>>()?;
     let found = Walk::new(roots, options)?.run(Some(&targets))?;
     found
         .into_iter()
@@ -115,7 +113,13 @@ impl Walk {
                 Kind::Op(applied) => smallvec![None; applied.outputs],
             }
         };
-        let nodes = nodes.into_iter().map(|n| { let s = slots(&n); (n, s) }).collect();
+        let nodes = nodes
+            .into_iter()
+            .map(|n| {
+                let s = slots(&n);
+                (n, s)
+            })
+            .collect();
         let mut walk = Self { nodes, place, options };
         for (edge, seed) in roots {
             walk.arrive(edge, seed)?;
@@ -151,7 +155,8 @@ impl Walk {
     }
 
     fn step(&mut self, node: &Arc<Node>, applied: &Applied, dy: &[Option<Tensor>]) -> Result<()> {
-        let context = |e: Error| e.prefix(&format!("backward of {} (called at {})", applied.op.name(), applied.location));
+        let context =
+            |e: Error| e.prefix(&format!("backward of {} (called at {})", applied.op.name(), applied.location));
         if let Grad::None(reason) = applied.op.grad() {
             return Err(context(Error::autograd(format!("it is not differentiable: {reason}"))));
         }

@@ -28,7 +28,9 @@ pub(crate) struct Node {
 
 pub(crate) enum Kind {
     /// A tensor whose gradient was asked for; it gathers here.
-    Leaf { grad: Mutex<Option<Tensor>> },
+    Leaf {
+        grad: Mutex<Option<Tensor>>,
+    },
     Op(Box<Applied>),
 }
 

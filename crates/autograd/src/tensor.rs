@@ -288,7 +288,9 @@ impl Tensor {
         let size = self.size(d)? as i64;
         let at = if index < 0 { index + size } else { index };
         if !(0..size).contains(&at) {
-            return Err(Error::dim(format!("select: index {index} is out of range for dimension {dim} of size {size}")));
+            return Err(Error::dim(format!(
+                "select: index {index} is out of range for dimension {dim} of size {size}"
+            )));
         }
         self.slice(d, at, at + 1, 1)?.squeeze(d)
     }

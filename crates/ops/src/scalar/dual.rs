@@ -73,7 +73,10 @@ impl<S: Scalar> Div for Dual<S> {
     #[inline(always)]
     fn div(self, o: Self) -> Self {
         let v = self.v / o.v;
-        Self { v, d: plus(self.d.map(|d| d / o.v), o.d.map(|d| -(d * v / o.v))) }
+        // (a / b)' by b is -(a / b) / b.
+        #[allow(clippy::suspicious_arithmetic_impl)]
+        let by_divisor = |d: S| -(d * v / o.v);
+        Self { v, d: plus(self.d.map(|d| d / o.v), o.d.map(by_divisor)) }
     }
 }
 
