@@ -1,0 +1,66 @@
+//! `cargo xtask test`: each step by name, with its time; it stops at the first that fails.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::{cargo, root, succeed};
+
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: &[Step] = &[
+    ("format", || succeed(cargo().args(["fmt", "--all", "--check"]))),
+    ("lints", || succeed(cargo().args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))),
+    ("docs", || {
+        succeed(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
+    }),
+    ("tests", || succeed(cargo().args(["test", "--workspace", "--all-features"]))),
+    ("package", || succeed(cargo().args(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]))),
+    ("python", python),
+];
+
+/// Runs the steps whose name contains `only`.
+pub(crate) fn run(only: Option<&str>) -> Result<()> {
+    for (name, step) in STEPS.iter().filter(|(name, _)| only.is_none_or(|o| name.contains(o))) {
+        println!("== {name}");
+        let start = Instant::now();
+        step().with_context(|| format!("step `{name}`"))?;
+        println!("== {name} holds ({:.0} s)", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// What independent programs say of the exported files: onnx.checker and ONNX Runtime.
+fn python() -> Result<()> {
+    let python = environment()?;
+    let out = root().join("target/onnx-ops");
+    succeed(
+        cargo()
+            .args(["run", "--quiet", "--release", "-p", "esker-onnx", "--features", "spec", "--example", "export_ops", "--"])
+            .arg(&out),
+    )?;
+    succeed(Command::new(&python).arg("xtask/python/check_onnx.py").arg(&out))?;
+    succeed(cargo().args(["run", "--quiet", "--release", "--example", "digits"]))?;
+    succeed(Command::new(&python).arg("xtask/python/check_digits.py").arg(root().join("target/digits")))
+}
+
+/// A virtual environment under `target/` with the pinned packages; made once for each list of pins.
+fn environment() -> Result<PathBuf> {
+    let pins = std::fs::read_to_string(root().join("xtask/requirements.txt")).context("xtask/requirements.txt")?;
+    let venv = root().join("target/venv");
+    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let stamp = venv.join("pins.txt");
+    if std::fs::read_to_string(&stamp).is_ok_and(|made| made == pins) && works(&python) {
+        return Ok(python);
+    }
+    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+    succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r", "xtask/requirements.txt"]))?;
+    std::fs::write(&stamp, pins)?;
+    Ok(python)
+}
+
+fn works(python: &Path) -> bool {
+    Command::new(python).arg("--version").output().is_ok_and(|o| o.status.success())
+}
