@@ -1,0 +1,143 @@
+//! `cargo xtask mutate`: proof that the tests bite. Each mutant is one wrong line in a copy of the workspace; a mutant
+//! that no test notices is a failure of the tests.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cargo, root};
+
+/// One wrong line: a name, the file, what stands there and what is put in its place.
+struct Mutant {
+    name: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "scan gradient runs the wrong way",
+        file: "crates/ops/src/op/scan.rs",
+        from: "cumsum(self.dim, !self.reverse)",
+        to: "cumsum(self.dim, self.reverse)",
+    },
+    Mutant {
+        name: "product rule loses a term",
+        file: "crates/ops/src/scalar/dual.rs",
+        from: "plus(self.d.map(|d| d * o.v), o.d.map(|d| d * self.v))",
+        to: "self.d.map(|d| d * o.v)",
+    },
+    Mutant {
+        name: "permuted views swap two strides",
+        file: "crates/tensor/src/layout.rs",
+        from: "strides: order.iter().map(|&d| self.strides[d as usize]).collect(),",
+        to: "strides: order.iter().rev().map(|&d| self.strides[d as usize]).collect(),",
+    },
+    Mutant {
+        name: "broadcast gradients are not summed",
+        file: "crates/ops/src/map.rs",
+        from: "grads[wrt] = Some(sum_to(&dx, &cx.x_metas[wrt].shape)?);",
+        to: "grads[wrt] = Some(dx);",
+    },
+    Mutant {
+        name: "softmax gradient forgets the row sum",
+        file: "crates/ops/src/op/softmax.rs",
+        from: "|y, dy, d| y.mul(&dy.sub(&y.mul(dy)?.sum(d, true)?)?);",
+        to: "|y, dy, d| { let _ = d; y.mul(dy) };",
+    },
+    Mutant {
+        name: "mean gradient is not divided",
+        file: "crates/ops/src/op/reduce.rs",
+        from: "let scale = V::scalar(1.0 / count as f64, x.dtype, x.device)?;",
+        to: "let scale = V::scalar((count as f64).min(1.0), x.dtype, x.device)?;",
+    },
+    Mutant {
+        name: "slices start one late",
+        file: "crates/tensor/src/layout.rs",
+        from: "out.offset = (self.offset as isize + start as isize * self.strides[dim]) as usize;",
+        to: "out.offset = (self.offset as isize + (start as isize + 1).min(self.shape[dim] as isize - 1) * self.strides[dim]) as usize;",
+    },
+    Mutant {
+        name: "gradients overwrite instead of adding",
+        file: "crates/autograd/src/grad.rs",
+        from: "Some(sum) => add(sum, &grad, again)?,",
+        to: "Some(_) => grad,",
+    },
+    Mutant {
+        name: "the tape forgets no_grad",
+        file: "crates/autograd/src/dispatch.rs",
+        from: "let taped = is_grad_enabled() && inputs",
+        to: "let taped = inputs",
+    },
+    Mutant {
+        name: "where sends both gradients to one side",
+        file: "crates/ops/src/op/compare.rs",
+        from: "2 => cond.where_cond(&zero, dy)?,",
+        to: "2 => cond.where_cond(dy, &zero)?,",
+    },
+    Mutant {
+        name: "scalars promote like tensors",
+        file: "crates/ops/src/exec.rs",
+        from: "(Some(t), Some(s)) if category(s) > category(t) => s,",
+        to: "(Some(t), Some(s)) => t.promote(s),",
+    },
+    Mutant {
+        name: "export writes softmax over the wrong axis",
+        file: "crates/ops/src/op/softmax.rs",
+        from: "OnnxNode::new($onnx, vec![OnnxRef::In(0)]).attr(\"axis\", OnnxAttr::Int(dim)).into()",
+        to: "OnnxNode::new($onnx, vec![OnnxRef::In(0)]).attr(\"axis\", OnnxAttr::Int(dim.min(0))).into()",
+    },
+    Mutant {
+        name: "conv groups are ignored in the weight gradient",
+        file: "crates/ops/src/op/conv.rs",
+        from: "_ => cx.x(0)?.conv2d_weight_grad(dy, self.conv, [ws[2], ws[3]]),",
+        to: "_ => cx.x(0)?.conv2d_weight_grad(dy, crate::kernel::Conv2d { dilation: [1, 1], ..self.conv }, [ws[2], ws[3]]),",
+    },
+];
+
+/// Runs every mutant whose name contains `only`.
+pub(crate) fn run(only: Option<&str>) -> Result<()> {
+    let copy = root().join("target/mutate/tree");
+    let mut survivors = Vec::new();
+    for mutant in MUTANTS.iter().filter(|m| only.is_none_or(|o| m.name.contains(o))) {
+        prepare(&copy)?;
+        let file = copy.join(mutant.file);
+        let text = std::fs::read_to_string(&file).with_context(|| mutant.file.to_owned())?;
+        if text.matches(mutant.from).count() != 1 {
+            bail!("`{}` must stand exactly once in {}; mend the mutant {:?}", mutant.from, mutant.file, mutant.name);
+        }
+        std::fs::write(&file, text.replace(mutant.from, mutant.to))?;
+        let noticed = !tests_pass(&copy)?;
+        println!("{:8} {}", if noticed { "noticed" } else { "SURVIVES" }, mutant.name);
+        if !noticed {
+            survivors.push(mutant.name);
+        }
+    }
+    if survivors.is_empty() { Ok(()) } else { bail!("no test notices: {}", survivors.join("; ")) }
+}
+
+/// Copies the tracked files, leaving unchanged ones alone so that little is built again.
+fn prepare(copy: &Path) -> Result<()> {
+    let listing = std::process::Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output()?;
+    for name in String::from_utf8(listing.stdout)?.split('\0').filter(|n| !n.is_empty()) {
+        let (from, to): (PathBuf, PathBuf) = (root().join(name), copy.join(name));
+        if from.is_file() && std::fs::read(&from)? != std::fs::read(&to).unwrap_or_default() {
+            std::fs::create_dir_all(to.parent().unwrap_or(copy))?;
+            std::fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+fn tests_pass(copy: &Path) -> Result<bool> {
+    let status = cargo()
+        .args(["test", "--quiet", "--test", "main"])
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", root().join("target/mutate/build"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    Ok(status.success())
+}
