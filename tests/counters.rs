@@ -1,0 +1,42 @@
+//! Promises about the pool's counters, which belong to the whole process: one test, alone in its binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use esker::ops::{Map, MapOp};
+use esker::prelude::*;
+use esker::tensor::pool;
+use esker::tensor::philox::Key;
+
+fn step(params: &[Param], x: &Tensor, y: &Tensor) -> Result<()> {
+    let p: Vec<Tensor> = params.iter().map(Param::tensor).collect();
+    let hidden = x.matmul(&p[0])?.add(&p[1])?.tanh()?;
+    let loss = hidden.matmul(&p[2])?.sub(y)?.square()?.mean((), false)?;
+    loss.backward()?;
+    drop((p, hidden, loss));
+    let rate = Tensor::from_scalar(-0.01f32)?;
+    for p in params {
+        let change = p.grad().expect("a gradient").mul(&rate)?;
+        p.zero_grad();
+        p.update(|a| esker::ops::backend(a.device())?.run_in_place(Map::Value(MapOp::Add), a, &[change.array()]))?;
+    }
+    // A graph that nobody differentiates goes as well.
+    params[0].tensor().exp()?;
+    Ok(())
+}
+
+#[test]
+fn ten_thousand_steps_end_with_the_live_bytes_they_began_with_and_copy_nothing() {
+    let normal = |key, shape: [usize; 2]| Tensor::normal(0.0, 0.3, Key(key), shape, DType::F32, Device::Cpu).unwrap();
+    let params: Vec<Param> =
+        [normal(0, [8, 16]), normal(1, [1, 16]), normal(2, [16, 1])].iter().map(|t| Param::new(t).unwrap()).collect();
+    let (x, y) = (normal(3, [32, 8]), normal(4, [32, 1]));
+    step(&params, &x, &y).unwrap();
+    let before = pool::stats();
+    for _ in 0..10_000 {
+        step(&params, &x, &y).unwrap();
+    }
+    let after = pool::stats();
+    assert_eq!(after.live_bytes, before.live_bytes);
+    assert_eq!(after.live_blocks, before.live_blocks);
+    assert_eq!(after.copies_on_write, before.copies_on_write, "a training step copies nothing on write");
+    assert_eq!(after.allocations_from_os, before.allocations_from_os, "a steady step asks the system for nothing");
+}
