@@ -1,0 +1,665 @@
+//! Sixteen virtual lanes: the vector that kernels with a fixed order of additions are written on.
+//!
+//! A [`Lanes`] type holds sixteen elements in as many registers as its instruction set needs, so that a kernel adds in
+//! the same order everywhere and gives the same bits. Kernels are [`Task`]s; [`run`] runs one with the widest type
+//! that the selected instruction set has. All methods are `#[inline(always)]` and only the entry points here carry
+//! `#[target_feature]`.
+
+use crate::isa::{self, Isa};
+
+/// The number of virtual lanes.
+pub(crate) const LANES: usize = 16;
+
+/// An element type that folds: floats with IEEE rules and winning NaNs, integers that wrap.
+pub(crate) trait Num: Copy + Send + Sync + PartialEq + PartialOrd + Default + 'static {
+    /// What changes nothing when added.
+    const ZERO: Self;
+    /// What changes nothing when multiplied.
+    const ONE: Self;
+    /// What every value is at least as large as.
+    const LOWEST: Self;
+    /// What every value is at most as large as.
+    const HIGHEST: Self;
+    /// The lanes on AVX-512.
+    type Avx512: Lanes<E = Self>;
+    /// The lanes on AVX2.
+    type Avx2: Lanes<E = Self>;
+    /// Sum, wrapping.
+    fn plus(self, o: Self) -> Self;
+    /// Product, wrapping.
+    fn times(self, o: Self) -> Self;
+    /// Whether this is a NaN.
+    fn is_nan(self) -> bool;
+    /// The sum divided by a count.
+    fn over(self, count: usize) -> Self;
+}
+
+/// Sixteen elements.
+///
+/// # Safety
+/// Every method may run instructions of the type's instruction set, which the caller has checked for; pointers must be
+/// valid for the elements named.
+#[allow(clippy::missing_safety_doc, reason = "stated once for the trait")]
+pub(crate) trait Lanes: Copy {
+    /// The element.
+    type E: Num;
+    /// One value in all lanes.
+    unsafe fn splat(x: Self::E) -> Self;
+    /// Sixteen elements from memory.
+    unsafe fn load(p: *const Self::E) -> Self;
+    /// Sixteen elements to memory.
+    unsafe fn store(self, p: *mut Self::E);
+    /// Lane by lane sum.
+    unsafe fn add(self, o: Self) -> Self;
+    /// Lane by lane product.
+    unsafe fn mul(self, o: Self) -> Self;
+    /// `o` where it is larger or NaN, else `self`, which stays when it is NaN.
+    unsafe fn max(self, o: Self) -> Self;
+    /// `o` where it is smaller or NaN, else `self`, which stays when it is NaN.
+    unsafe fn min(self, o: Self) -> Self;
+
+    /// The first `n < 16` elements from memory, and `fill` in the other lanes.
+    #[inline(always)]
+    unsafe fn load_n(p: *const Self::E, n: usize, fill: Self::E) -> Self {
+        let mut buffer = [fill; LANES];
+        // SAFETY: the caller vouches for n elements, and n is below 16.
+        unsafe {
+            std::ptr::copy_nonoverlapping(p, buffer.as_mut_ptr(), n);
+            Self::load(buffer.as_ptr())
+        }
+    }
+
+    /// The first `n < 16` lanes to memory.
+    #[inline(always)]
+    unsafe fn store_n(self, p: *mut Self::E, n: usize) {
+        let mut buffer = [Self::E::ZERO; LANES];
+        // SAFETY: the caller vouches for n elements, and n is below 16.
+        unsafe {
+            self.store(buffer.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(buffer.as_ptr(), p, n);
+        }
+    }
+}
+
+/// Sixteen floats.
+#[allow(clippy::missing_safety_doc, reason = "stated once for the trait")]
+pub(crate) trait RealLanes: Lanes<E: Real> {
+    /// Lane by lane difference.
+    unsafe fn sub(self, o: Self) -> Self;
+    /// Lane by lane quotient.
+    unsafe fn div(self, o: Self) -> Self;
+    /// `self * a + b`, rounded once.
+    unsafe fn mul_add(self, a: Self, b: Self) -> Self;
+    /// `self * 2^n` for whole numbers `n` from -2000 to 2000, rounded once; `self` is in [0.5, 2].
+    unsafe fn scale(self, n: Self) -> Self;
+}
+
+/// A float that kernels compute in: `f32` or `f64`.
+pub(crate) trait Real: Num {
+    /// The lanes on AVX-512.
+    type RealAvx512: RealLanes<E = Self>;
+    /// The lanes on AVX2.
+    type RealAvx2: RealLanes<E = Self>;
+    /// 1.5 * 2^mantissa: adding and subtracting it rounds to a whole number.
+    const MAGIC: Self;
+    /// Below this, exp gives 0.
+    const EXP_LOW: Self;
+    /// Above this, exp gives infinity.
+    const EXP_HIGH: Self;
+    /// log2(e).
+    const LOG2_E: Self;
+    /// The leading bits of ln 2, negative.
+    const LN2_HI: Self;
+    /// The rest of ln 2, negative.
+    const LN2_LO: Self;
+    /// Coefficients of e^r - 1 - r - r^2/2 over r^3, highest first.
+    const EXP_TERMS: &'static [Self];
+    /// From f64, rounded.
+    fn from_f64(x: f64) -> Self;
+    /// To f64.
+    fn to_f64(self) -> f64;
+    /// `self * a + b`, rounded once.
+    fn fma(self, a: Self, b: Self) -> Self;
+    /// Difference.
+    fn minus(self, o: Self) -> Self;
+    /// `self * 2^n`, rounded once.
+    fn scaled(self, n: Self) -> Self;
+    /// Quotient.
+    fn per(self, o: Self) -> Self;
+}
+
+macro_rules! num_int {
+    ($($t:ty)*) => {$(
+        impl Num for $t {
+            const ZERO: Self = 0;
+            const ONE: Self = 1;
+            const LOWEST: Self = <$t>::MIN;
+            const HIGHEST: Self = <$t>::MAX;
+            type Avx512 = Plain<$t>;
+            type Avx2 = Plain<$t>;
+            #[inline(always)]
+            fn plus(self, o: Self) -> Self { self.wrapping_add(o) }
+            #[inline(always)]
+            fn times(self, o: Self) -> Self { self.wrapping_mul(o) }
+            #[inline(always)]
+            fn is_nan(self) -> bool { false }
+            #[inline(always)]
+            fn over(self, count: usize) -> Self { (self as i64 / count.max(1) as i64) as $t }
+        }
+    )*};
+}
+num_int! { u8 i8 i16 i32 i64 }
+
+macro_rules! num_float {
+    ($($t:ident $v512:ident $v256:ident;)*) => {$(
+        impl Num for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const LOWEST: Self = $t::NEG_INFINITY;
+            const HIGHEST: Self = $t::INFINITY;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = x86::$v512;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = x86::$v256;
+            #[cfg(not(target_arch = "x86_64"))]
+            type Avx512 = Plain<$t>;
+            #[cfg(not(target_arch = "x86_64"))]
+            type Avx2 = Plain<$t>;
+            #[inline(always)]
+            fn plus(self, o: Self) -> Self { self + o }
+            #[inline(always)]
+            fn times(self, o: Self) -> Self { self * o }
+            #[inline(always)]
+            fn is_nan(self) -> bool { self != self }
+            #[inline(always)]
+            fn over(self, count: usize) -> Self { self / count as $t }
+        }
+    )*};
+}
+num_float! { f32 F32x16 F32x8x2; f64 F64x8x2 F64x4x4; }
+
+impl Real for f32 {
+    type RealAvx512 = <f32 as Num>::Avx512;
+    type RealAvx2 = <f32 as Num>::Avx2;
+    const MAGIC: Self = 12_582_912.0;
+    const EXP_LOW: Self = -104.0;
+    const EXP_HIGH: Self = 89.0;
+    const LOG2_E: Self = std::f32::consts::LOG2_E;
+    const LN2_HI: Self = -0.693_145_75;
+    const LN2_LO: Self = -1.428_606_8e-6;
+    const EXP_TERMS: &'static [Self] = &[1.984_127e-4, 1.388_888_9e-3, 8.333_334e-3, 4.166_666_8e-2, 1.666_666_7e-1];
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x as f32
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    #[inline(always)]
+    fn fma(self, a: Self, b: Self) -> Self {
+        self.mul_add(a, b)
+    }
+    #[inline(always)]
+    fn minus(self, o: Self) -> Self {
+        self - o
+    }
+    #[inline(always)]
+    fn scaled(self, n: Self) -> Self {
+        let n = n as i32;
+        let half = n >> 1;
+        let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
+        self * power(half) * power(n - half)
+    }
+    #[inline(always)]
+    fn per(self, o: Self) -> Self {
+        self / o
+    }
+}
+
+impl Real for f64 {
+    type RealAvx512 = <f64 as Num>::Avx512;
+    type RealAvx2 = <f64 as Num>::Avx2;
+    const MAGIC: Self = 6_755_399_441_055_744.0;
+    const EXP_LOW: Self = -746.0;
+    const EXP_HIGH: Self = 710.0;
+    const LOG2_E: Self = std::f64::consts::LOG2_E;
+    const LN2_HI: Self = -6.931_471_803_691_238e-1;
+    const LN2_LO: Self = -1.908_214_929_270_587_7e-10;
+    const EXP_TERMS: &'static [Self] = &[
+        1.605_904_383_682_161_3e-10,
+        2.087_675_698_786_81e-9,
+        2.505_210_838_544_172e-8,
+        2.755_731_922_398_589_3e-7,
+        2.755_731_922_398_589e-6,
+        2.480_158_730_158_73e-5,
+        1.984_126_984_126_984e-4,
+        1.388_888_888_888_889e-3,
+        8.333_333_333_333_333e-3,
+        4.166_666_666_666_666_4e-2,
+        1.666_666_666_666_666_6e-1,
+    ];
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn fma(self, a: Self, b: Self) -> Self {
+        self.mul_add(a, b)
+    }
+    #[inline(always)]
+    fn minus(self, o: Self) -> Self {
+        self - o
+    }
+    #[inline(always)]
+    fn scaled(self, n: Self) -> Self {
+        let n = n as i64;
+        let half = n >> 1;
+        let power = |n: i64| f64::from_bits(((n + 1023) << 52) as u64);
+        self * power(half) * power(n - half)
+    }
+    #[inline(always)]
+    fn per(self, o: Self) -> Self {
+        self / o
+    }
+}
+
+/// e^x in every lane; about 1 ulp. NaN gives NaN, below the smallest exponent 0, above the largest infinity.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn exp<V: RealLanes>(x: V) -> V
+where
+    V::E: Real,
+{
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe {
+        // The clamps keep NaN: `min` and `max` here give the second operand only where it is smaller, larger or NaN.
+        let x = x.max(V::splat(V::E::EXP_LOW)).min(V::splat(V::E::EXP_HIGH));
+        let magic = V::splat(V::E::MAGIC);
+        let n = x.mul_add(V::splat(V::E::LOG2_E), magic).sub(magic);
+        let r = n.mul_add(V::splat(V::E::LN2_HI), x);
+        let r = n.mul_add(V::splat(V::E::LN2_LO), r);
+        let mut p = V::splat(V::E::EXP_TERMS[0]);
+        for &c in &V::E::EXP_TERMS[1..] {
+            p = p.mul_add(r, V::splat(c));
+        }
+        let p = p.mul_add(r, V::splat(V::E::from_f64(0.5)));
+        let p = p.mul_add(r, V::splat(V::E::ONE)).mul_add(r, V::splat(V::E::ONE));
+        p.scale(n)
+    }
+}
+
+/// Sixteen elements in an array, which the compiler vectorises as it can.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain<T>([T; LANES]);
+
+impl<T: Num> Lanes for Plain<T> {
+    type E = T;
+    #[inline(always)]
+    unsafe fn splat(x: T) -> Self {
+        Self([x; LANES])
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const T) -> Self {
+        // SAFETY: the caller vouches for sixteen elements.
+        Self(unsafe { p.cast::<[T; LANES]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut T) {
+        // SAFETY: the caller vouches for sixteen elements.
+        unsafe { p.cast::<[T; LANES]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, o: Self) -> Self {
+        let mut out = self.0;
+        for (a, b) in out.iter_mut().zip(o.0) {
+            *a = a.plus(b);
+        }
+        Self(out)
+    }
+    #[inline(always)]
+    unsafe fn mul(self, o: Self) -> Self {
+        let mut out = self.0;
+        for (a, b) in out.iter_mut().zip(o.0) {
+            *a = a.times(b);
+        }
+        Self(out)
+    }
+    #[inline(always)]
+    unsafe fn max(self, o: Self) -> Self {
+        let mut out = self.0;
+        for (a, b) in out.iter_mut().zip(o.0) {
+            *a = larger(*a, b);
+        }
+        Self(out)
+    }
+    #[inline(always)]
+    unsafe fn min(self, o: Self) -> Self {
+        let mut out = self.0;
+        for (a, b) in out.iter_mut().zip(o.0) {
+            *a = smaller(*a, b);
+        }
+        Self(out)
+    }
+}
+
+impl<T: Real> RealLanes for Plain<T> {
+    #[inline(always)]
+    unsafe fn sub(self, o: Self) -> Self {
+        let mut out = self.0;
+        for (a, b) in out.iter_mut().zip(o.0) {
+            *a = a.minus(b);
+        }
+        Self(out)
+    }
+    #[inline(always)]
+    unsafe fn div(self, o: Self) -> Self {
+        let mut out = self.0;
+        for (a, b) in out.iter_mut().zip(o.0) {
+            *a = a.per(b);
+        }
+        Self(out)
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, a: Self, b: Self) -> Self {
+        let mut out = self.0;
+        for ((x, a), b) in out.iter_mut().zip(a.0).zip(b.0) {
+            *x = x.fma(a, b);
+        }
+        Self(out)
+    }
+    #[inline(always)]
+    unsafe fn scale(self, n: Self) -> Self {
+        let mut out = self.0;
+        for (a, n) in out.iter_mut().zip(n.0) {
+            *a = a.scaled(n);
+        }
+        Self(out)
+    }
+}
+
+/// `b` where it is larger or NaN, else `a`, which stays when it is NaN.
+#[inline(always)]
+pub(crate) fn larger<T: Num>(a: T, b: T) -> T {
+    if b > a || b.is_nan() { b } else { a }
+}
+
+/// `b` where it is smaller or NaN, else `a`, which stays when it is NaN.
+#[inline(always)]
+pub(crate) fn smaller<T: Num>(a: T, b: T) -> T {
+    if b < a || b.is_nan() { b } else { a }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    //! The lanes in AVX-512 and AVX2 registers.
+
+    use std::arch::x86_64::*;
+
+    use super::{LANES, Lanes, RealLanes};
+
+    macro_rules! lanes {
+        ($(#[$doc:meta])* $Name:ident [$E:ident; $Reg:ident x $count:literal] at $($i:literal),*;
+         $set1:ident $loadu:ident $storeu:ident $add:ident $mul:ident $sub:ident $div:ident $fmadd:ident;
+         larger $larger:ident, smaller $smaller:ident, scale $scale:ident;
+         $($masked:item)*) => {
+            $(#[$doc])*
+            #[derive(Clone, Copy)]
+            pub(crate) struct $Name([$Reg; $count]);
+
+            // SAFETY of the blocks below: the trait's callers vouch for the instruction set and the memory.
+            #[allow(clippy::undocumented_unsafe_blocks, reason = "stated above for all")]
+            impl Lanes for $Name {
+                type E = $E;
+                #[inline(always)]
+                unsafe fn splat(x: $E) -> Self {
+                    Self([unsafe { $set1(x) }; $count])
+                }
+                #[inline(always)]
+                unsafe fn load(p: *const $E) -> Self {
+                    Self(unsafe { [$($loadu(p.add($i * (LANES / $count)))),*] })
+                }
+                #[inline(always)]
+                unsafe fn store(self, p: *mut $E) {
+                    unsafe { $($storeu(p.add($i * (LANES / $count)), self.0[$i]);)* }
+                }
+                #[inline(always)]
+                unsafe fn add(self, o: Self) -> Self {
+                    Self(unsafe { [$($add(self.0[$i], o.0[$i])),*] })
+                }
+                #[inline(always)]
+                unsafe fn mul(self, o: Self) -> Self {
+                    Self(unsafe { [$($mul(self.0[$i], o.0[$i])),*] })
+                }
+                #[inline(always)]
+                unsafe fn max(self, o: Self) -> Self {
+                    Self(unsafe { [$($larger(self.0[$i], o.0[$i])),*] })
+                }
+                #[inline(always)]
+                unsafe fn min(self, o: Self) -> Self {
+                    Self(unsafe { [$($smaller(self.0[$i], o.0[$i])),*] })
+                }
+                $($masked)*
+            }
+
+            #[allow(clippy::undocumented_unsafe_blocks, reason = "stated above for all")]
+            impl RealLanes for $Name {
+                #[inline(always)]
+                unsafe fn sub(self, o: Self) -> Self {
+                    Self(unsafe { [$($sub(self.0[$i], o.0[$i])),*] })
+                }
+                #[inline(always)]
+                unsafe fn div(self, o: Self) -> Self {
+                    Self(unsafe { [$($div(self.0[$i], o.0[$i])),*] })
+                }
+                #[inline(always)]
+                unsafe fn mul_add(self, a: Self, b: Self) -> Self {
+                    Self(unsafe { [$($fmadd(self.0[$i], a.0[$i], b.0[$i])),*] })
+                }
+                #[inline(always)]
+                unsafe fn scale(self, n: Self) -> Self {
+                    Self(unsafe { [$($scale(self.0[$i], n.0[$i])),*] })
+                }
+            }
+        };
+    }
+
+    /// Small helpers per register type; the callers vouch for the instruction set.
+    macro_rules! helpers {
+        ($($name:ident($a:ident, $b:ident: $Reg:ty) $e:expr;)*) => {$(
+            #[inline(always)]
+            unsafe fn $name($a: $Reg, $b: $Reg) -> $Reg {
+                // SAFETY: the caller vouches for the instruction set.
+                unsafe { $e }
+            }
+        )*};
+    }
+
+    helpers! {
+        larger_512(a, b: __m512) _mm512_mask_mov_ps(a,
+            _mm512_cmp_ps_mask::<_CMP_GT_OQ>(b, a) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(b, b), b);
+        smaller_512(a, b: __m512) _mm512_mask_mov_ps(a,
+            _mm512_cmp_ps_mask::<_CMP_LT_OQ>(b, a) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(b, b), b);
+        larger_512d(a, b: __m512d) _mm512_mask_mov_pd(a,
+            _mm512_cmp_pd_mask::<_CMP_GT_OQ>(b, a) | _mm512_cmp_pd_mask::<_CMP_UNORD_Q>(b, b), b);
+        smaller_512d(a, b: __m512d) _mm512_mask_mov_pd(a,
+            _mm512_cmp_pd_mask::<_CMP_LT_OQ>(b, a) | _mm512_cmp_pd_mask::<_CMP_UNORD_Q>(b, b), b);
+        larger_256(a, b: __m256) _mm256_blendv_ps(a, b,
+            _mm256_or_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(b, a), _mm256_cmp_ps::<_CMP_UNORD_Q>(b, b)));
+        smaller_256(a, b: __m256) _mm256_blendv_ps(a, b,
+            _mm256_or_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(b, a), _mm256_cmp_ps::<_CMP_UNORD_Q>(b, b)));
+        larger_256d(a, b: __m256d) _mm256_blendv_pd(a, b,
+            _mm256_or_pd(_mm256_cmp_pd::<_CMP_GT_OQ>(b, a), _mm256_cmp_pd::<_CMP_UNORD_Q>(b, b)));
+        smaller_256d(a, b: __m256d) _mm256_blendv_pd(a, b,
+            _mm256_or_pd(_mm256_cmp_pd::<_CMP_LT_OQ>(b, a), _mm256_cmp_pd::<_CMP_UNORD_Q>(b, b)));
+        scale_512(a, n: __m512) _mm512_scalef_ps(a, n);
+        scale_512d(a, n: __m512d) _mm512_scalef_pd(a, n);
+    }
+
+    /// Multiplies by two halves of the power, of which the first is exact.
+    #[inline(always)]
+    unsafe fn scale_256(a: __m256, n: __m256) -> __m256 {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe {
+            let n = _mm256_cvtps_epi32(n);
+            let half = _mm256_srai_epi32::<1>(n);
+            let power = |n| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, _mm256_set1_epi32(127))));
+            _mm256_mul_ps(_mm256_mul_ps(a, power(half)), power(_mm256_sub_epi32(n, half)))
+        }
+    }
+
+    /// As [`scale_256`].
+    #[inline(always)]
+    unsafe fn scale_256d(a: __m256d, n: __m256d) -> __m256d {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe {
+            let n = _mm256_cvtpd_epi32(n);
+            let half = _mm_srai_epi32::<1>(n);
+            let power = |n| {
+                let wide = _mm256_cvtepi32_epi64(_mm_add_epi32(n, _mm_set1_epi32(1023)));
+                _mm256_castsi256_pd(_mm256_slli_epi64::<52>(wide))
+            };
+            _mm256_mul_pd(_mm256_mul_pd(a, power(half)), power(_mm_sub_epi32(n, half)))
+        }
+    }
+
+    lanes! {
+        /// Sixteen f32 in one AVX-512 register.
+        F32x16 [f32; __m512 x 1] at 0;
+        _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_mul_ps _mm512_sub_ps _mm512_div_ps
+        _mm512_fmadd_ps;
+        larger larger_512, smaller smaller_512, scale scale_512;
+        #[inline(always)]
+        unsafe fn load_n(p: *const f32, n: usize, fill: f32) -> Self {
+            Self(unsafe { [_mm512_mask_loadu_ps(_mm512_set1_ps(fill), (1u16 << n) - 1, p)] })
+        }
+        #[inline(always)]
+        unsafe fn store_n(self, p: *mut f32, n: usize) {
+            unsafe { _mm512_mask_storeu_ps(p, (1u16 << n) - 1, self.0[0]) }
+        }
+    }
+
+    lanes! {
+        /// Sixteen f64 in two AVX-512 registers.
+        F64x8x2 [f64; __m512d x 2] at 0, 1;
+        _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_mul_pd _mm512_sub_pd _mm512_div_pd
+        _mm512_fmadd_pd;
+        larger larger_512d, smaller smaller_512d, scale scale_512d;
+        #[inline(always)]
+        unsafe fn load_n(p: *const f64, n: usize, fill: f64) -> Self {
+            let (mask, fill) = ((1u32 << n) - 1, unsafe { _mm512_set1_pd(fill) });
+            Self(unsafe {
+                [
+                    _mm512_mask_loadu_pd(fill, mask as u8, p),
+                    _mm512_mask_loadu_pd(fill, (mask >> 8) as u8, p.wrapping_add(8)),
+                ]
+            })
+        }
+        #[inline(always)]
+        unsafe fn store_n(self, p: *mut f64, n: usize) {
+            let mask = (1u32 << n) - 1;
+            unsafe {
+                _mm512_mask_storeu_pd(p, mask as u8, self.0[0]);
+                _mm512_mask_storeu_pd(p.wrapping_add(8), (mask >> 8) as u8, self.0[1]);
+            }
+        }
+    }
+
+    lanes! {
+        /// Sixteen f32 in two AVX2 registers.
+        F32x8x2 [f32; __m256 x 2] at 0, 1;
+        _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_mul_ps _mm256_sub_ps _mm256_div_ps
+        _mm256_fmadd_ps;
+        larger larger_256, smaller smaller_256, scale scale_256;
+    }
+
+    lanes! {
+        /// Sixteen f64 in four AVX2 registers.
+        F64x4x4 [f64; __m256d x 4] at 0, 1, 2, 3;
+        _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_mul_pd _mm256_sub_pd _mm256_div_pd
+        _mm256_fmadd_pd;
+        larger larger_256d, smaller smaller_256d, scale scale_256d;
+    }
+}
+
+/// A kernel over lanes of `E`.
+pub(crate) trait Task<E: Num> {
+    /// What it gives.
+    type Out;
+    /// Runs it; must be `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// As [`Lanes`], and what the task itself asks for.
+    unsafe fn run<V: Lanes<E = E>>(self) -> Self::Out;
+}
+
+/// A kernel over lanes of floats.
+pub(crate) trait RealTask<E: Real> {
+    /// What it gives.
+    type Out;
+    /// Runs it; must be `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// As [`Lanes`], and what the task itself asks for.
+    unsafe fn run<V: RealLanes<E = E>>(self) -> Self::Out;
+}
+
+/// Runs a task with the lanes of the selected instruction set.
+///
+/// # Safety
+/// What the task asks for.
+pub(crate) unsafe fn run<E: Num, T: Task<E>>(task: T) -> T::Out {
+    // SAFETY: `isa` selects only what the processor has; the caller vouches for the task.
+    unsafe {
+        match isa::isa() {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512(task),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2(task),
+            #[allow(unreachable_patterns, reason = "other targets have only the portable one")]
+            _ => task.run::<Plain<E>>(),
+        }
+    }
+}
+
+/// Runs a task of floats with the lanes of the selected instruction set.
+///
+/// # Safety
+/// What the task asks for.
+pub(crate) unsafe fn run_real<E: Real, T: RealTask<E>>(task: T) -> T::Out {
+    // SAFETY: `isa` selects only what the processor has; the caller vouches for the task.
+    unsafe {
+        match isa::isa() {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => real_avx512(task),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => real_avx2(task),
+            #[allow(unreachable_patterns, reason = "other targets have only the portable one")]
+            _ => task.run::<Plain<E>>(),
+        }
+    }
+}
+
+macro_rules! entries {
+    ($($name:ident $Trait:ident $Num:ident $V:ident $features:literal;)*) => {$(
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        unsafe fn $name<E: $Num, T: $Trait<E>>(task: T) -> T::Out {
+            // SAFETY: the features are on; the caller vouches for the task.
+            unsafe { task.run::<E::$V>() }
+        }
+    )*};
+}
+
+entries! {
+    avx512 Task Num Avx512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma";
+    avx2 Task Num Avx2 "avx2,fma";
+    real_avx512 RealTask Real RealAvx512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma";
+    real_avx2 RealTask Real RealAvx2 "avx2,fma";
+}

@@ -1,0 +1,611 @@
+//! Folding dimensions away, in one fixed order of additions whatever the layout, the threads or the registers.
+//!
+//! The folded elements of an output, numbered row-major over the folded dimensions, go in chunks of 4096. A chunk has
+//! four quarters of 1024, a quarter sixteen lanes: lane `l` folds the elements `l, l + 16, ..` of its quarter one after
+//! the other. Quarters fold as `(0 1)(2 3)`, lanes by halving (`l` with `l + 8`, then 4, 2, 1), chunks by pairs. A sum's
+//! error grows with `64 + log2(n)` roundings at worst.
+//!
+//! Two loops follow that order. *Rows*: the folded elements lie one after the other (or are gathered into a buffer), and
+//! a register holds the sixteen lanes. *Columns*: a kept dimension lies innermost, and a register holds one lane of
+//! sixteen neighbouring outputs.
+
+use std::ops::Range;
+
+use esker_ops::{Array, Fold};
+use esker_tensor::{DType, Dims, Error, Result};
+
+use crate::lanes::{self, LANES, Lanes, Num, Task, larger, smaller};
+use crate::operand::{self, Shared, is_half, source, target, with_order};
+
+/// Elements of a chunk.
+const CHUNK: usize = 4096;
+/// Elements of a quarter.
+const QUARTER: usize = 1024;
+/// Outputs that the column loop holds side by side.
+const WIDTH: usize = 128;
+
+/// Folds the dimensions `dims` of `x`.
+///
+/// # Errors
+/// `Kernel` for an extreme of nothing; `Unavailable` for a mean of integers.
+pub(crate) fn run(op: Fold, dims: &Dims, x: &Array, y: &mut Array) -> Result<()> {
+    if is_half(x.dtype()) {
+        let outputs = std::slice::from_mut(y);
+        return operand::through_f32(&[x], outputs, |x, y| run(op, dims, x[0], &mut y[0]));
+    }
+    let plan = Plan::new(dims, x);
+    if matches!(op, Fold::Max | Fold::Min) && plan.count == 0 && plan.outputs > 0 {
+        let what = if op == Fold::Max { "largest" } else { "smallest" };
+        return Err(Error::kernel(format!("dimensions {dims:?} of {:?} hold nothing, so no {what} element", x.shape())));
+    }
+    if op == Fold::Mean && !x.dtype().is_float() {
+        return Err(Error::unavailable(format!("a mean of {} has no kernel; cast it to a float first", x.dtype())));
+    }
+    let order = (0..y.shape().len() as u8).collect();
+    with_order(y, &order, |y| match x.dtype() {
+        DType::Bool | DType::U8 => plan.fold::<u8>(op, x, y),
+        DType::I8 => plan.fold::<i8>(op, x, y),
+        DType::I16 => plan.fold::<i16>(op, x, y),
+        DType::I32 => plan.fold::<i32>(op, x, y),
+        DType::I64 => plan.fold::<i64>(op, x, y),
+        DType::F64 => plan.fold::<f64>(op, x, y),
+        _ => plan.fold::<f32>(op, x, y),
+    })
+}
+
+// ---- geometry
+
+/// Sizes and strides of some dimensions, outermost first, neighbours merged where they lie in one another's step.
+#[derive(Clone, Default, Debug)]
+struct Space(Vec<(usize, isize)>);
+
+impl Space {
+    fn push(&mut self, size: usize, stride: isize) {
+        match self.0.last_mut() {
+            _ if size == 1 => {}
+            Some(last) if last.1 == stride * size as isize => *last = (last.0 * size, stride),
+            _ => self.0.push((size, stride)),
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.0.iter().map(|d| d.0).product()
+    }
+
+    /// The offset of a row-major position.
+    #[inline(always)]
+    fn offset(&self, mut flat: usize) -> isize {
+        let mut at = 0;
+        for &(size, stride) in self.0.iter().rev() {
+            at += (flat % size) as isize * stride;
+            flat /= size;
+        }
+        at
+    }
+
+    /// The step, when all positions lie the same step apart.
+    fn step(&self) -> Option<isize> {
+        match self.0[..] {
+            [] => Some(1),
+            [(_, stride)] => Some(stride),
+            _ => None,
+        }
+    }
+}
+
+/// What lies where: the folded space of one output, and the outputs.
+struct Plan {
+    folded: Space,
+    kept: Space,
+    /// Elements per output.
+    count: usize,
+    outputs: usize,
+    /// A kept dimension that lies innermost in x: its index in `kept`.
+    inner: Option<usize>,
+}
+
+impl Plan {
+    fn new(dims: &Dims, x: &Array) -> Self {
+        let (mut folded, mut kept) = (Space::default(), Space::default());
+        for (d, (&size, &stride)) in x.shape().iter().zip(x.layout().strides().iter()).enumerate() {
+            if dims.contains(&(d as u8)) { folded.push(size, stride) } else { kept.push(size, stride) }
+        }
+        let (count, outputs) = (folded.count(), kept.count());
+        let rows = folded.0.last().is_none_or(|d| d.1 == 1);
+        let inner = if rows { None } else { kept.0.iter().position(|d| d.1 == 1) };
+        Self { folded, kept, count, outputs, inner }
+    }
+
+    fn chunks(&self) -> usize {
+        self.count.div_ceil(CHUNK).max(1)
+    }
+
+    fn fold<T: Num>(&self, op: Fold, x: &Array, y: &mut Array) -> Result<()> {
+        if self.outputs == 0 {
+            return Ok(());
+        }
+        let (x, y) = (source::<T>(x), target::<T>(y)?);
+        match op {
+            Fold::Sum => self.fold_by::<T, Sum>(x, y),
+            Fold::Mean => {
+                self.fold_by::<T, Sum>(x, y);
+                for i in 0..self.outputs {
+                    // SAFETY: y holds one element per output, and the fold has written it.
+                    unsafe { *y.at(i) = (*y.at(i)).over(self.count) }
+                }
+            }
+            Fold::Prod => self.fold_by::<T, Prod>(x, y),
+            Fold::Max => self.fold_by::<T, Max>(x, y),
+            Fold::Min => self.fold_by::<T, Min>(x, y),
+        }
+        Ok(())
+    }
+
+    /// Folds chunk by chunk, into y directly where there is one chunk per output.
+    fn fold_by<T: Num, F: Folding>(&self, x: Shared<T>, y: Shared<T>) {
+        let chunks = self.chunks();
+        if chunks == 1 {
+            return self.fold_chunks::<T, F>(x, y);
+        }
+        let mut partials = vec![T::ZERO; chunks * self.outputs];
+        self.fold_chunks::<T, F>(x, Shared::new(partials.as_mut_ptr()));
+        operand::parallel(self.outputs, chunks, &|outputs| {
+            for i in outputs {
+                // SAFETY: y holds one element per output, and each is written here alone.
+                unsafe { *y.at(i) = pairs::<T, F>(&partials[i * chunks..(i + 1) * chunks]) }
+            }
+        });
+    }
+
+    /// Writes the fold of chunk `c` of output `i` to `to[i * chunks + c]`.
+    fn fold_chunks<T: Num, F: Folding>(&self, x: Shared<T>, to: Shared<T>) {
+        let chunks = self.chunks();
+        let cost = self.count.min(CHUNK);
+        match self.inner {
+            None => operand::parallel(self.outputs * chunks, cost, &|items| {
+                // SAFETY: the plan's spaces stay within x; items are disjoint elements of `to`.
+                unsafe { lanes::run(Rows::<T, F> { plan: self, x, to, items, by: F::default() }) }
+            }),
+            Some(inner) => {
+                let strips = self.kept.0[inner].0.div_ceil(WIDTH);
+                let others = self.outputs / self.kept.0[inner].0;
+                let width = WIDTH.min(self.kept.0[inner].0);
+                operand::parallel(others * strips * chunks, cost * width, &|items| {
+                    // SAFETY: as above; items are disjoint strips of outputs or other chunks of them.
+                    unsafe { lanes::run(Columns::<T, F> { plan: self, inner, x, to, items, by: F::default() }) }
+                });
+            }
+        }
+    }
+}
+
+// ---- what folding means
+
+/// A way of folding two elements, and sixteen pairs.
+trait Folding: Copy + Default + Send + Sync {
+    fn identity<T: Num>() -> T;
+    fn two<T: Num>(a: T, b: T) -> T;
+    /// # Safety
+    /// As [`Lanes`].
+    unsafe fn lanes<V: Lanes>(a: V, b: V) -> V;
+}
+
+macro_rules! foldings {
+    ($($Name:ident $identity:ident $method:ident |$a:ident, $b:ident| $two:expr;)*) => {$(
+        #[derive(Clone, Copy, Default)]
+        struct $Name;
+        impl Folding for $Name {
+            #[inline(always)]
+            fn identity<T: Num>() -> T { T::$identity }
+            #[inline(always)]
+            fn two<T: Num>($a: T, $b: T) -> T { $two }
+            #[inline(always)]
+            unsafe fn lanes<V: Lanes>(a: V, b: V) -> V {
+                // SAFETY: the caller vouches for the instruction set.
+                unsafe { a.$method(b) }
+            }
+        }
+    )*};
+}
+foldings! {
+    Sum ZERO add |a, b| a.plus(b);
+    Prod ONE mul |a, b| a.times(b);
+    Max LOWEST max |a, b| larger(a, b);
+    Min HIGHEST min |a, b| smaller(a, b);
+}
+
+/// Folds parts by pairs: the first half of a power of two with the rest.
+fn pairs<T: Num, F: Folding>(parts: &[T]) -> T {
+    match parts {
+        [] => F::identity(),
+        [one] => *one,
+        _ => {
+            let half = parts.len().next_power_of_two() / 2;
+            F::two(pairs::<T, F>(&parts[..half]), pairs::<T, F>(&parts[half..]))
+        }
+    }
+}
+
+/// Folds sixteen lanes by halving.
+#[inline(always)]
+fn halve<T: Num, F: Folding>(mut lanes: [T; LANES]) -> T {
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] = F::two(lanes[l], lanes[l + half]);
+        }
+    }
+    lanes[0]
+}
+
+// ---- rows
+
+/// Output by output; the folded elements are consecutive, or become so in a buffer.
+struct Rows<'a, T, F> {
+    plan: &'a Plan,
+    x: Shared<T>,
+    to: Shared<T>,
+    items: Range<usize>,
+    by: F,
+}
+
+impl<T: Num, F: Folding> Task<T> for Rows<'_, T, F> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Lanes<E = T>>(self) {
+        let _ = self.by;
+        let (plan, chunks) = (self.plan, self.plan.chunks());
+        let consecutive = plan.folded.step() == Some(1);
+        let mut buffer = if consecutive { Vec::new() } else { vec![T::ZERO; CHUNK.min(plan.count)] };
+        for item in self.items {
+            let (i, start) = (item / chunks, item % chunks * CHUNK);
+            let n = CHUNK.min(plan.count - start);
+            let x = self.x.get().wrapping_offset(plan.kept.offset(i));
+            // SAFETY: the caller vouches that the plan's spaces stay within x.
+            unsafe {
+                let p = if consecutive {
+                    x.wrapping_add(start).cast_const()
+                } else {
+                    collect(&plan.folded, x, start, &mut buffer[..n]);
+                    buffer.as_ptr()
+                };
+                *self.to.at(item) = chunk::<V, F>(p, n);
+            }
+        }
+    }
+}
+
+/// Copies the elements at positions `start..` of a space to a buffer, run by run of its innermost dimension.
+///
+/// # Safety
+/// The positions lie within the space, and the space within the memory at `x`.
+unsafe fn collect<T: Num>(space: &Space, x: *const T, start: usize, buffer: &mut [T]) {
+    let (run, step) = space.0.last().copied().unwrap_or((1, 1));
+    let mut done = 0;
+    while done < buffer.len() {
+        let flat = start + done;
+        let n = (run - flat % run).min(buffer.len() - done);
+        let from = x.wrapping_offset(space.offset(flat));
+        for (i, to) in buffer[done..done + n].iter_mut().enumerate() {
+            // SAFETY: the caller vouches for the positions.
+            *to = unsafe { *from.wrapping_offset(i as isize * step) };
+        }
+        done += n;
+    }
+}
+
+/// The fold of `n` consecutive elements, at most a chunk.
+///
+/// # Safety
+/// As [`Lanes`]; `p` is valid for `n` elements.
+#[inline(always)]
+unsafe fn chunk<V: Lanes, F: Folding>(p: *const V::E, n: usize) -> V::E {
+    // SAFETY: the caller vouches for the instruction set and the elements.
+    unsafe {
+        let all = if n == CHUNK {
+            let mut q = [V::splat(F::identity()); 4];
+            for i in (0..QUARTER).step_by(LANES) {
+                for (j, q) in q.iter_mut().enumerate() {
+                    *q = F::lanes(*q, V::load(p.add(j * QUARTER + i)));
+                }
+            }
+            F::lanes(F::lanes(q[0], q[1]), F::lanes(q[2], q[3]))
+        } else {
+            let mut q = [V::splat(F::identity()); 4];
+            let quarters = n.div_ceil(QUARTER);
+            for (j, q) in q.iter_mut().enumerate().take(quarters) {
+                *q = quarter::<V, F>(p.add(j * QUARTER), (n - j * QUARTER).min(QUARTER));
+            }
+            match quarters {
+                0 | 1 => q[0],
+                2 => F::lanes(q[0], q[1]),
+                3 => F::lanes(F::lanes(q[0], q[1]), q[2]),
+                _ => F::lanes(F::lanes(q[0], q[1]), F::lanes(q[2], q[3])),
+            }
+        };
+        let mut lanes = [F::identity(); LANES];
+        all.store(lanes.as_mut_ptr());
+        halve::<V::E, F>(lanes)
+    }
+}
+
+/// The lanes of `n` consecutive elements, at most a quarter.
+///
+/// # Safety
+/// As [`chunk`].
+#[inline(always)]
+unsafe fn quarter<V: Lanes, F: Folding>(p: *const V::E, n: usize) -> V {
+    // SAFETY: the caller vouches for the instruction set and the elements.
+    unsafe {
+        let mut acc = V::splat(F::identity());
+        let mut i = 0;
+        while i + LANES <= n {
+            acc = F::lanes(acc, V::load(p.add(i)));
+            i += LANES;
+        }
+        if i < n {
+            acc = F::lanes(acc, V::load_n(p.add(i), n - i, F::identity()));
+        }
+        acc
+    }
+}
+
+// ---- columns
+
+/// Strip by strip of neighbouring outputs.
+struct Columns<'a, T, F> {
+    plan: &'a Plan,
+    inner: usize,
+    x: Shared<T>,
+    to: Shared<T>,
+    items: Range<usize>,
+    by: F,
+}
+
+impl<T: Num, F: Folding> Task<T> for Columns<'_, T, F> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Lanes<E = T>>(self) {
+        let _ = self.by;
+        let (plan, chunks) = (self.plan, self.plan.chunks());
+        let size = plan.kept.0[self.inner].0;
+        // How far apart the outputs of a strip are, in outputs.
+        let apart: usize = plan.kept.0[self.inner + 1..].iter().map(|d| d.0).product();
+        let strips = size.div_ceil(WIDTH);
+        let mut blocks = vec![F::identity::<T>(); 3 * BLOCK];
+        let mut offsets = Vec::with_capacity(QUARTER);
+        for item in self.items {
+            let (c, rest) = (item % chunks, item / chunks);
+            let (column, other) = (rest % strips * WIDTH, rest / strips);
+            let first = other / apart * size * apart + column * apart + other % apart;
+            let width = WIDTH.min(size - column);
+            let x = self.x.get().wrapping_offset(plan.kept.offset(first));
+            let rows = c * CHUNK..plan.count.min((c + 1) * CHUNK);
+            // SAFETY: the caller vouches that the plan's spaces stay within x, and a strip within its dimension.
+            unsafe {
+                columns::<V, F>(&plan.folded, x, rows, width, &mut blocks, &mut offsets);
+                for (k, &v) in blocks[..width].iter().enumerate() {
+                    *self.to.at((first + k * apart) * chunks + c) = v;
+                }
+            }
+        }
+    }
+}
+
+/// Accumulators of a strip: sixteen lanes of `WIDTH` outputs.
+const BLOCK: usize = LANES * WIDTH;
+
+/// Folds a chunk of rows of `width` neighbouring elements; the results come first in `blocks`.
+///
+/// # Safety
+/// As [`Lanes`]; the rows lie within the memory at `x`.
+#[inline(always)]
+unsafe fn columns<V: Lanes, F: Folding>(
+    space: &Space,
+    x: *const V::E,
+    rows: Range<usize>,
+    width: usize,
+    blocks: &mut [V::E],
+    offsets: &mut Vec<isize>,
+) {
+    let quarters = rows.len().div_ceil(QUARTER).max(1);
+    for q in 0..quarters {
+        offsets.clear();
+        let start = rows.start + q * QUARTER;
+        let quarter = start..rows.end.min(start + QUARTER);
+        match space.step() {
+            Some(step) => offsets.extend(quarter.map(|r| r as isize * step)),
+            None => offsets.extend(quarter.map(|r| space.offset(r))),
+        }
+        // Quarters 0, 1 and 2 have their blocks; 1 and 3 then fold into the block before, which 1 leaves to 3.
+        let slot = [0, 1, 1, 2][q];
+        // SAFETY: the caller vouches for the rows.
+        unsafe { column_quarter::<V, F>(x, offsets, width, &mut blocks[slot * BLOCK..][..BLOCK]) }
+        if q == 1 || q == 3 {
+            fold_block::<V::E, F>(blocks, slot - 1, slot);
+        }
+    }
+    if quarters > 2 {
+        fold_block::<V::E, F>(blocks, 0, 1);
+    }
+    for half in [8, 4, 2, 1] {
+        let (low, high) = blocks.split_at_mut(half * WIDTH);
+        for (a, &b) in low.iter_mut().zip(&high[..half * WIDTH]) {
+            *a = F::two(*a, b);
+        }
+    }
+}
+
+/// Folds block `from` into block `into`.
+#[inline(always)]
+fn fold_block<T: Num, F: Folding>(blocks: &mut [T], into: usize, from: usize) {
+    let (low, high) = blocks.split_at_mut(from * BLOCK);
+    for (a, &b) in low[into * BLOCK..][..BLOCK].iter_mut().zip(&high[..BLOCK]) {
+        *a = F::two(*a, b);
+    }
+}
+
+/// Folds rows into the block, row `r` into lane `r % 16`.
+///
+/// # Safety
+/// As [`columns`].
+#[inline(always)]
+unsafe fn column_quarter<V: Lanes, F: Folding>(x: *const V::E, offsets: &[isize], width: usize, block: &mut [V::E]) {
+    block.fill(F::identity());
+    let full = width / LANES * LANES;
+    for (r, &offset) in offsets.iter().enumerate() {
+        let row = x.wrapping_offset(offset);
+        // SAFETY: the caller vouches for `width` elements at the row; the block has `WIDTH` per lane.
+        unsafe {
+            let acc = block.as_mut_ptr().add(r % LANES * WIDTH);
+            let mut k = 0;
+            while k < full {
+                F::lanes(V::load(acc.add(k)), V::load(row.add(k))).store(acc.add(k));
+                k += LANES;
+            }
+            if k < width {
+                F::lanes(V::load(acc.add(k)), V::load_n(row.add(k), width - k, F::identity())).store(acc.add(k));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use esker_ops::{Array, Fold};
+    use esker_tensor::{DType, Dims};
+
+    use crate::test::{bits, from_f64, layouts, out, same_bits, signal};
+
+    fn kept(shape: &[usize], dims: &[u8]) -> Vec<usize> {
+        shape.iter().enumerate().filter(|(d, _)| !dims.contains(&(*d as u8))).map(|(_, &n)| n).collect()
+    }
+
+    fn run(op: Fold, x: &Array, dims: &[u8]) -> Array {
+        let mut y = out(x.dtype(), &kept(x.shape(), dims));
+        super::run(op, &Dims::new(dims).unwrap(), x, &mut y).unwrap();
+        y
+    }
+
+    fn reference(op: Fold, x: &Array, dims: &[u8]) -> Vec<f64> {
+        let (shape, values) = (*x.shape(), x.to_f64_vec().unwrap());
+        let first = match op {
+            Fold::Sum | Fold::Mean => 0.0,
+            Fold::Prod => 1.0,
+            Fold::Max => f64::NEG_INFINITY,
+            Fold::Min => f64::INFINITY,
+        };
+        let mut want = vec![first; kept(&shape, dims).iter().product()];
+        for (flat, &v) in values.iter().enumerate() {
+            let (mut rest, mut at, mut step) = (flat, 0, 1);
+            for d in (0..shape.len()).rev() {
+                if !dims.contains(&(d as u8)) {
+                    at += rest % shape[d] * step;
+                    step *= shape[d];
+                }
+                rest /= shape[d];
+            }
+            want[at] = match op {
+                Fold::Sum | Fold::Mean => want[at] + v,
+                Fold::Prod => want[at] * v,
+                Fold::Max => want[at].max(v),
+                Fold::Min => want[at].min(v),
+            };
+        }
+        if op == Fold::Mean {
+            let n = values.len() as f64 / want.len() as f64;
+            want.iter_mut().for_each(|w| *w /= n);
+        }
+        want
+    }
+
+    fn check(op: Fold, dtype: DType, shape: &[usize], dims: &[u8]) {
+        let x = signal(dtype, shape);
+        let want = reference(op, &x, dims);
+        let first = bits(&run(op, &x, dims));
+        let eps = if crate::operand::is_half(dtype) { 1e-2 } else { 2e-6 };
+        for x in layouts(&x) {
+            let y = run(op, &x, dims);
+            assert!(bits(&y) == first, "{op:?} {dtype} {shape:?} {dims:?}: the layout changes the bits");
+            for (a, b) in y.to_f64_vec().unwrap().iter().zip(&want) {
+                assert!((a - b).abs() <= eps * (10.0 + b.abs()), "{op:?} {dtype} {shape:?} {dims:?}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_a_plain_loop_in_every_layout() {
+        crate::register();
+        let cases: [(&[usize], &[u8]); 12] = [
+            (&[], &[]),
+            (&[7], &[0]),
+            (&[5, 33], &[1]),
+            (&[33, 5], &[0]),
+            (&[2, 3, 4, 5], &[0, 2, 3]),
+            (&[2, 3, 4, 5], &[1, 3]),
+            (&[2, 130, 3], &[1]),
+            (&[1100, 200], &[0]),
+            (&[3, 2500], &[1]),
+            (&[3, 17, 40], &[0, 1]),
+            (&[3, 4], &[]),
+            (&[9001, 3], &[0, 1]),
+        ];
+        for (shape, dims) in cases {
+            for op in [Fold::Sum, Fold::Mean, Fold::Max, Fold::Min] {
+                for dtype in [DType::F32, DType::F64, DType::BF16, DType::F16] {
+                    check(op, dtype, shape, dims);
+                }
+            }
+            for dtype in [DType::U8, DType::I8, DType::I16, DType::I32, DType::I64] {
+                check(Fold::Max, dtype, shape, dims);
+                check(Fold::Min, dtype, shape, dims);
+            }
+            check(Fold::Sum, DType::I64, shape, dims);
+        }
+        check(Fold::Prod, DType::F64, &[3, 50], &[1]);
+        check(Fold::Prod, DType::F32, &[3, 9, 4], &[0, 1]);
+    }
+
+    #[test]
+    fn nothing_and_nan() {
+        crate::register();
+        let none = signal(DType::F32, &[2, 0]);
+        assert_eq!(run(Fold::Sum, &none, &[1]).to_f64_vec().unwrap(), [0.0; 2]);
+        assert_eq!(run(Fold::Prod, &none, &[1]).to_f64_vec().unwrap(), [1.0; 2]);
+        assert!(run(Fold::Mean, &none, &[1]).to_f64_vec().unwrap().iter().all(|v| v.is_nan()));
+        assert!(run(Fold::Max, &none, &[0]).to_f64_vec().unwrap().is_empty());
+        assert!(super::run(Fold::Max, &Dims::from([1]), &none, &mut out(DType::F32, &[2])).is_err());
+        for at in 0..40 {
+            let mut values = vec![1.0; 40];
+            values[at] = f64::NAN;
+            for op in [Fold::Max, Fold::Min] {
+                let x = from_f64(DType::F32, &values, &[40]);
+                assert!(run(op, &x, &[0]).to_f64_vec().unwrap()[0].is_nan());
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_sum_keeps_its_digits() {
+        crate::register();
+        let n = 1 << 20;
+        let x = from_f64(DType::F32, &vec![0.1; n], &[n]);
+        let sum = run(Fold::Sum, &x, &[0]).to_f64_vec().unwrap()[0];
+        let exact = n as f64 * f64::from(0.1f32);
+        assert!((sum / exact - 1.0).abs() < 1e-6, "{sum} {exact}");
+    }
+
+    #[test]
+    fn same_bits_everywhere() {
+        crate::register();
+        let x = signal(DType::F32, &[70, 90, 50]);
+        let d = signal(DType::F64, &[40, 9000]);
+        same_bits(|| {
+            let mut all = vec![run(Fold::Sum, &d, &[0]), run(Fold::Sum, &d, &[1]), run(Fold::Max, &d, &[0, 1])];
+            for dims in [&[0u8][..], &[1], &[2], &[0, 1], &[0, 2], &[1, 2], &[0, 1, 2]] {
+                all.push(run(Fold::Sum, &x, dims));
+                all.push(run(Fold::Max, &x, dims));
+            }
+            all
+        });
+    }
+}

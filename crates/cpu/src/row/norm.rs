@@ -1,0 +1,140 @@
+//! Normalisation of rows to mean 0 and variance 1, and its gradient.
+
+use std::ops::Range;
+
+use super::sweep::{BLOCK, four, get, put, sweep, total};
+use crate::lanes::{LANES, Num, Real, RealLanes, RealTask};
+use crate::operand::Shared;
+
+/// Rows normalised.
+pub(super) struct Forward<T> {
+    pub(super) x: Shared<T>,
+    pub(super) y: Shared<T>,
+    pub(super) mean: Shared<T>,
+    pub(super) rstd: Shared<T>,
+    pub(super) rows: Range<usize>,
+    pub(super) n: usize,
+    pub(super) eps: f64,
+}
+
+impl<T: Real> RealTask<T> for Forward<T> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: RealLanes<E = T>>(self) {
+        let n = self.n;
+        for row in self.rows.clone() {
+            let (x, y) = (self.x.at(row * n), self.y.at(row * n));
+            // SAFETY: the caller vouches that the row lies within x and y, and its number within the statistics.
+            unsafe {
+                let mean = T::from_f64(sum::<V>(x, n) / n as f64);
+                let centre = V::splat(mean);
+                let variance = squares::<V>(x, n, centre) / n as f64;
+                let rstd = T::from_f64(1.0 / (variance + self.eps).sqrt());
+                let scale = V::splat(rstd);
+                sweep!(n, |at, m, _j| {
+                    put(get::<V>(x.add(at), m, T::ZERO).sub(centre).mul(scale), y.add(at), m);
+                });
+                *self.mean.at(row) = mean;
+                *self.rstd.at(row) = rstd;
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`Lanes`]; `x` is valid for `n` elements.
+#[inline(always)]
+unsafe fn sum<V: RealLanes<E: Real>>(x: *const V::E, n: usize) -> f64 {
+    let mut sum = 0.0;
+    for start in (0..n).step_by(BLOCK) {
+        // SAFETY: the caller vouches for the row.
+        unsafe {
+            let x = x.add(start);
+            let mut acc = four::<V>(V::E::ZERO);
+            sweep!(BLOCK.min(n - start), |at, m, j| acc[j] = acc[j].add(get(x.add(at), m, V::E::ZERO)));
+            sum += total(acc);
+        }
+    }
+    sum
+}
+
+/// The sum of squared distances from `centre`.
+///
+/// # Safety
+/// As [`sum`].
+#[inline(always)]
+unsafe fn squares<V: RealLanes<E: Real>>(x: *const V::E, n: usize, centre: V) -> f64 {
+    let mut centre_lanes = [V::E::ZERO; LANES];
+    let mut sum = 0.0;
+    // SAFETY: the caller vouches for the row.
+    unsafe {
+        centre.store(centre_lanes.as_mut_ptr());
+        for start in (0..n).step_by(BLOCK) {
+            let x = x.add(start);
+            let mut acc = four::<V>(V::E::ZERO);
+            sweep!(BLOCK.min(n - start), |at, m, j| {
+                // Beyond the row: the centre itself, whose distance adds nothing.
+                let d = get::<V>(x.add(at), m, centre_lanes[0]).sub(centre);
+                acc[j] = d.mul_add(d, acc[j]);
+            });
+            sum += total(acc);
+        }
+    }
+    sum
+}
+
+/// Rows of the gradient.
+pub(super) struct Backward<T> {
+    pub(super) y: Shared<T>,
+    pub(super) rstd: Shared<T>,
+    pub(super) dy: Shared<T>,
+    pub(super) dx: Shared<T>,
+    pub(super) rows: Range<usize>,
+    pub(super) n: usize,
+}
+
+impl<T: Real> RealTask<T> for Backward<T> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: RealLanes<E = T>>(self) {
+        let n = self.n;
+        for row in self.rows.clone() {
+            let (y, dy, dx) = (self.y.at(row * n), self.dy.at(row * n), self.dx.at(row * n));
+            // SAFETY: the caller vouches that the row lies within y, dy and dx, and its number within rstd.
+            unsafe {
+                let (mean, along) = means::<V>(y, dy, n);
+                let (mean, along) = (V::splat(T::from_f64(mean)), V::splat(T::from_f64(-along)));
+                let scale = V::splat(*self.rstd.at(row));
+                sweep!(n, |at, m, _j| {
+                    let flat = get::<V>(dy.add(at), m, T::ZERO).sub(mean);
+                    put(get::<V>(y.add(at), m, T::ZERO).mul_add(along, flat).mul(scale), dx.add(at), m);
+                });
+            }
+        }
+    }
+}
+
+/// The means of `dy` and of `dy * y`.
+///
+/// # Safety
+/// As [`sum`].
+#[inline(always)]
+unsafe fn means<V: RealLanes<E: Real>>(y: *const V::E, dy: *const V::E, n: usize) -> (f64, f64) {
+    let zero = V::E::ZERO;
+    let (mut plain, mut weighted) = (0.0, 0.0);
+    for start in (0..n).step_by(BLOCK) {
+        // SAFETY: the caller vouches for the rows.
+        unsafe {
+            let (y, dy) = (y.add(start), dy.add(start));
+            let (mut a, mut b) = (four::<V>(zero), four::<V>(zero));
+            sweep!(BLOCK.min(n - start), |at, m, j| {
+                let d = get::<V>(dy.add(at), m, zero);
+                a[j] = a[j].add(d);
+                b[j] = d.mul_add(get(y.add(at), m, zero), b[j]);
+            });
+            plain += total(a);
+            weighted += total(b);
+        }
+    }
+    (plain / n as f64, weighted / n as f64)
+}

@@ -1,0 +1,192 @@
+//! Running folds along a dimension, element after element, f32 in f64.
+
+use std::ops::Range;
+
+use esker_ops::{Array, Fold};
+use esker_tensor::{DType, Error, Result};
+
+use crate::lanes::{self, Lanes, Num, Task, larger, smaller};
+use crate::operand::{self, Shared, is_half, parallel, source, split_at, target, with_order};
+
+/// Runs the fold along `dim`.
+///
+/// # Errors
+/// `Unavailable` for a mean and for booleans; those of copies.
+pub(crate) fn run(op: Fold, dim: usize, reverse: bool, x: &Array, y: &mut Array) -> Result<()> {
+    if op == Fold::Mean {
+        return Err(Error::unavailable("a running mean has no kernel; divide a running sum by the positions"));
+    }
+    if is_half(x.dtype()) {
+        let outputs = std::slice::from_mut(y);
+        return operand::through_f32(&[x], outputs, |x, y| run(op, dim, reverse, x[0], &mut y[0]));
+    }
+    let x = x.contiguous()?;
+    let order = (0..y.shape().len() as u8).collect();
+    with_order(y, &order, |y| match x.dtype() {
+        DType::F32 => fold_as::<f32>(op, dim, reverse, &x, y),
+        DType::F64 => fold_as::<f64>(op, dim, reverse, &x, y),
+        DType::U8 => fold_as::<u8>(op, dim, reverse, &x, y),
+        DType::I8 => fold_as::<i8>(op, dim, reverse, &x, y),
+        DType::I16 => fold_as::<i16>(op, dim, reverse, &x, y),
+        DType::I32 => fold_as::<i32>(op, dim, reverse, &x, y),
+        DType::I64 => fold_as::<i64>(op, dim, reverse, &x, y),
+        dtype => Err(Error::unavailable(format!("a running fold of {dtype} has no kernel; cast it first"))),
+    })
+}
+
+/// An element and what it accumulates in.
+trait Running: Num {
+    type Acc: Num;
+    fn widen(self) -> Self::Acc;
+    fn narrow(acc: Self::Acc) -> Self;
+}
+
+macro_rules! running {
+    ($($t:ty: $acc:ty)*) => {$(
+        impl Running for $t {
+            type Acc = $acc;
+            #[inline(always)]
+            fn widen(self) -> $acc { self as $acc }
+            #[inline(always)]
+            fn narrow(acc: $acc) -> $t { acc as $t }
+        }
+    )*};
+}
+running! { f32: f64 f64: f64 u8: u8 i8: i8 i16: i16 i32: i32 i64: i64 }
+
+/// Inner positions that one task runs side by side.
+const BLOCK: usize = 64;
+
+fn fold_as<T: Running>(op: Fold, dim: usize, reverse: bool, x: &Array, y: &mut Array) -> Result<()> {
+    let [outer, size, inner] = split_at(x.shape(), dim);
+    let (x, y) = (source::<T>(x), target::<T>(y)?);
+    let blocks = inner.div_ceil(BLOCK);
+    parallel(outer * blocks, size * BLOCK.min(inner), &|items| {
+        let task = Blocks { x, y, items, size, inner, reverse, op };
+        // SAFETY: the geometry is that of the arrays, which have the same shape; items are disjoint columns.
+        unsafe { lanes::run(task) }
+    });
+    Ok(())
+}
+
+/// Blocks of neighbouring columns, each folded from one end to the other.
+struct Blocks<T> {
+    x: Shared<T>,
+    y: Shared<T>,
+    items: Range<usize>,
+    size: usize,
+    inner: usize,
+    reverse: bool,
+    op: Fold,
+}
+
+impl<T: Running> Task<T> for Blocks<T> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Lanes<E = T>>(self) {
+        // SAFETY: the caller vouches for the geometry.
+        unsafe {
+            match self.op {
+                Fold::Sum | Fold::Mean => self.fold(T::Acc::ZERO, |a, b| a.plus(b)),
+                Fold::Prod => self.fold(T::Acc::ONE, |a, b| a.times(b)),
+                Fold::Max => self.fold(T::Acc::LOWEST, |a, b| larger(a, b)),
+                Fold::Min => self.fold(T::Acc::HIGHEST, |a, b| smaller(a, b)),
+            }
+        }
+    }
+}
+
+impl<T: Running> Blocks<T> {
+    #[inline(always)]
+    unsafe fn fold(self, first: T::Acc, f: impl Fn(T::Acc, T::Acc) -> T::Acc) {
+        let blocks = self.inner.div_ceil(BLOCK);
+        for item in self.items {
+            let start = item % blocks * BLOCK;
+            let width = BLOCK.min(self.inner - start);
+            let mut acc = [first; BLOCK];
+            for step in 0..self.size {
+                let i = if self.reverse { self.size - 1 - step } else { step };
+                let at = (item / blocks * self.size + i) * self.inner + start;
+                // SAFETY: row `i` of this block lies within both arrays.
+                let (x, y) = unsafe {
+                    (
+                        std::slice::from_raw_parts(self.x.at(at), width),
+                        std::slice::from_raw_parts_mut(self.y.at(at), width),
+                    )
+                };
+                for ((acc, &x), y) in acc.iter_mut().zip(x).zip(y) {
+                    *acc = f(*acc, x.widen());
+                    *y = T::narrow(*acc);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use esker_ops::Fold;
+    use esker_tensor::DType;
+
+    use crate::test::{layouts, out, same_bits, signal};
+
+    fn check(op: Fold, dtype: DType, shape: [usize; 3], dim: usize, reverse: bool) {
+        let x = signal(dtype, &shape);
+        let mut want = x.to_f64_vec().unwrap();
+        let inner: usize = shape[dim + 1..].iter().product();
+        for start in 0..want.len() {
+            let i = start / inner % shape[dim];
+            if i != 0 {
+                continue;
+            }
+            let places: Vec<usize> = (0..shape[dim]).map(|j| start + j * inner).collect();
+            let places: Vec<usize> = if reverse { places.into_iter().rev().collect() } else { places };
+            for pair in places.windows(2) {
+                let (a, b) = (want[pair[0]], want[pair[1]]);
+                want[pair[1]] = match op {
+                    Fold::Sum => a + b,
+                    Fold::Prod => a * b,
+                    Fold::Max => a.max(b),
+                    _ => a.min(b),
+                };
+            }
+        }
+        let tolerance = if crate::operand::is_half(dtype) { 1e-2 } else { 1e-5 };
+        for x in layouts(&x) {
+            let mut y = out(dtype, &shape);
+            super::run(op, dim, reverse, &x, &mut y).unwrap();
+            for (a, b) in y.to_f64_vec().unwrap().iter().zip(&want) {
+                assert!((a - b).abs() <= tolerance * (1.0 + b.abs()), "{op:?} {dtype} {shape:?} {dim}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_a_plain_loop() {
+        crate::register();
+        for (shape, dim) in [([2, 3, 100], 2), ([2, 9, 100], 1), ([7, 1, 1], 0), ([3, 0, 2], 1)] {
+            for reverse in [false, true] {
+                for dtype in [DType::F32, DType::F64, DType::I64, DType::I32, DType::BF16] {
+                    check(Fold::Sum, dtype, shape, dim, reverse);
+                    check(Fold::Max, dtype, shape, dim, reverse);
+                    check(Fold::Min, dtype, shape, dim, reverse);
+                }
+                check(Fold::Prod, DType::F64, shape, dim, reverse);
+            }
+        }
+    }
+
+    #[test]
+    fn same_bits_everywhere() {
+        crate::register();
+        let x = signal(DType::F32, &[30, 40, 70]);
+        same_bits(|| {
+            [0, 1, 2].map(|dim| {
+                let mut y = out(DType::F32, &[30, 40, 70]);
+                super::run(Fold::Sum, dim, dim == 1, &x, &mut y).unwrap();
+                y
+            })
+            .into()
+        });
+    }
+}
