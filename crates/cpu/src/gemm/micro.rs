@@ -1,0 +1,336 @@
+//! The innermost loops: one tile of C in registers, one step of k at a time.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+use super::Output;
+use crate::isa::{Isa, isa};
+
+/// An element type that products are computed in.
+pub(crate) trait Element: bytemuck::Pod + Default + Send + Sync + PartialEq + std::fmt::Debug {
+    /// The micro-kernel of the selected instruction set.
+    fn kernel() -> Kernel<Self>;
+    /// `self + o`.
+    fn plus(self, o: Self) -> Self;
+}
+
+/// A whole tile for one panel of A and one of B: `(steps, a, b, out, valid columns)` for a fixed number of rows.
+type TileFn<T> = unsafe fn(usize, usize, *const T, *const T, *mut T, isize, usize, bool);
+
+/// A micro-kernel and the size of its tile.
+pub(crate) struct Kernel<T> {
+    /// Rows.
+    pub(crate) mr: usize,
+    /// Columns.
+    pub(crate) nr: usize,
+    run: TileFn<T>,
+}
+
+/// The largest tile of all kernels, in elements.
+const LARGEST: usize = 14 * 32;
+
+impl<T: Element> Kernel<T> {
+    /// Computes the top left `height` x `width` part of a tile and stores or adds it.
+    ///
+    /// # Safety
+    /// `a` and `b` start with packed panels of `kc` steps; that part of `out` belongs to the caller.
+    #[inline]
+    pub(crate) unsafe fn tile(
+        &self,
+        kc: usize,
+        a: &[T],
+        b: &[T],
+        out: Output<T>,
+        (height, width): (usize, usize),
+    ) {
+        debug_assert!(a.len() >= kc * self.mr && b.len() >= kc * self.nr);
+        let (a, b) = (a.as_ptr(), b.as_ptr());
+        if out.cs == 1 {
+            // SAFETY: the panels are long enough; the kernel touches `height` rows of `width` columns.
+            return unsafe { (self.run)(height, kc, a, b, out.c, out.rs, width, out.accumulate) };
+        }
+        // C's columns are not neighbours: through a tile on the stack.
+        let mut tile = [T::default(); LARGEST];
+        // SAFETY: the stack tile has room for every kernel's tile.
+        unsafe { (self.run)(height, kc, a, b, tile.as_mut_ptr(), self.nr as isize, width, false) };
+        for i in 0..height {
+            for j in 0..width {
+                // SAFETY: within the caller's part of C.
+                let c = unsafe { &mut *out.c.offset(i as isize * out.rs + j as isize * out.cs) };
+                let x = tile[i * self.nr + j];
+                *c = if out.accumulate { c.plus(x) } else { x };
+            }
+        }
+    }
+}
+
+/// What a tile kernel needs of a register.
+trait Register: Copy {
+    type T: Copy;
+    const N: usize;
+    unsafe fn zero() -> Self;
+    unsafe fn splat(p: *const Self::T) -> Self;
+    unsafe fn load(p: *const Self::T) -> Self;
+    unsafe fn load_n(p: *const Self::T, n: usize) -> Self;
+    unsafe fn store(self, p: *mut Self::T);
+    unsafe fn store_n(self, p: *mut Self::T, n: usize);
+    unsafe fn add(self, o: Self) -> Self;
+    /// `self + a * b`, rounded once.
+    unsafe fn fma(self, a: Self, b: Self) -> Self;
+}
+
+/// `ROWS` x `NV * R::N` elements of C over `kc` steps; panels of A are `mr` wide.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+unsafe fn tile<R: Register, const ROWS: usize, const NV: usize>(
+    mr: usize,
+    kc: usize,
+    mut a: *const R::T,
+    mut b: *const R::T,
+    c: *mut R::T,
+    rs: isize,
+    width: usize,
+    accumulate: bool,
+) {
+    // SAFETY: the caller vouches for the panels and for `ROWS` rows of `width` elements of C.
+    unsafe {
+        let mut sum = [[R::zero(); NV]; ROWS];
+        for _ in 0..kc {
+            let mut right = [R::zero(); NV];
+            for (v, r) in right.iter_mut().enumerate() {
+                *r = R::load(b.add(v * R::N));
+            }
+            for (i, row) in sum.iter_mut().enumerate() {
+                let left = R::splat(a.add(i));
+                for (s, r) in row.iter_mut().zip(right) {
+                    *s = s.fma(left, r);
+                }
+            }
+            a = a.add(mr);
+            b = b.add(NV * R::N);
+        }
+        for (i, row) in sum.iter().enumerate() {
+            let c = c.offset(i as isize * rs);
+            for (v, &s) in row.iter().enumerate() {
+                let (p, left) = (c.wrapping_add(v * R::N), width.saturating_sub(v * R::N));
+                if left >= R::N {
+                    let s = if accumulate { R::load(p).add(s) } else { s };
+                    s.store(p);
+                } else if left > 0 {
+                    let s = if accumulate { R::load_n(p, left).add(s) } else { s };
+                    s.store_n(p, left);
+                }
+            }
+        }
+    }
+}
+
+/// A kernel entry: the only place with a target feature, one arm for each number of rows.
+macro_rules! entry {
+    ($(#[$attr:meta])* $name:ident, $R:ty, $T:ty, $mr:literal, $nv:literal, [$($rows:literal)*]) => {
+        $(#[$attr])*
+        #[allow(clippy::too_many_arguments)]
+        unsafe fn $name(
+            rows: usize, kc: usize, a: *const $T, b: *const $T, c: *mut $T, rs: isize, width: usize, accumulate: bool,
+        ) {
+            // SAFETY: passed on.
+            unsafe {
+                match rows {
+                    $($rows => tile::<$R, $rows, $nv>($mr, kc, a, b, c, rs, width, accumulate),)*
+                    _ => tile::<$R, $mr, $nv>($mr, kc, a, b, c, rs, width, accumulate),
+                }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+entry!(#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")] f32_avx512, __m512, f32, 14, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13]);
+#[cfg(target_arch = "x86_64")]
+entry!(#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")] f64_avx512, __m512d, f64, 14, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13]);
+#[cfg(target_arch = "x86_64")]
+entry!(#[target_feature(enable = "avx2,fma")] f32_avx2, __m256, f32, 6, 2, [1 2 3 4 5]);
+#[cfg(target_arch = "x86_64")]
+entry!(#[target_feature(enable = "avx2,fma")] f64_avx2, __m256d, f64, 6, 2, [1 2 3 4 5]);
+entry!(f32_portable, Lane<f32>, f32, 4, 4, [1 2 3]);
+entry!(f64_portable, Lane<f64>, f64, 4, 4, [1 2 3]);
+
+macro_rules! element {
+    ($T:ty, $avx512:ident $nr512:literal, $avx2:ident $nr2:literal, $portable:ident) => {
+        impl Element for $T {
+            fn kernel() -> Kernel<Self> {
+                match isa() {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => Kernel { mr: 14, nr: $nr512, run: $avx512 },
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => Kernel { mr: 6, nr: $nr2, run: $avx2 },
+                    _ => Kernel { mr: 4, nr: 4, run: $portable },
+                }
+            }
+            fn plus(self, o: Self) -> Self {
+                self + o
+            }
+        }
+    };
+}
+
+element!(f32, f32_avx512 32, f32_avx2 16, f32_portable);
+element!(f64, f64_avx512 16, f64_avx2 8, f64_portable);
+
+/// One element as a register: the portable kernel.
+#[derive(Clone, Copy)]
+struct Lane<T>(T);
+
+macro_rules! lane {
+    ($($T:ty)*) => {$(
+        impl Register for Lane<$T> {
+            type T = $T;
+            const N: usize = 1;
+            #[inline(always)]
+            unsafe fn zero() -> Self { Lane(0.0) }
+            #[inline(always)]
+            unsafe fn splat(p: *const $T) -> Self {
+                // SAFETY: the caller vouches for one element.
+                Lane(unsafe { *p })
+            }
+            #[inline(always)]
+            unsafe fn load(p: *const $T) -> Self {
+                // SAFETY: the caller vouches for one element.
+                Lane(unsafe { *p })
+            }
+            #[inline(always)]
+            unsafe fn load_n(p: *const $T, _: usize) -> Self {
+                // SAFETY: the caller vouches for one element.
+                Lane(unsafe { *p })
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $T) {
+                // SAFETY: the caller vouches for one element.
+                unsafe { *p = self.0 }
+            }
+            #[inline(always)]
+            unsafe fn store_n(self, p: *mut $T, _: usize) {
+                // SAFETY: the caller vouches for one element.
+                unsafe { *p = self.0 }
+            }
+            #[inline(always)]
+            unsafe fn add(self, o: Self) -> Self { Lane(self.0 + o.0) }
+            #[inline(always)]
+            unsafe fn fma(self, a: Self, b: Self) -> Self { Lane(a.0.mul_add(b.0, self.0)) }
+        }
+    )*};
+}
+
+lane!(f32 f64);
+
+#[cfg(target_arch = "x86_64")]
+macro_rules! avx512 {
+    ($R:ty, $T:ty, $n:literal, $mask:ty, $zero:ident $splat:ident $load:ident $load_n:ident $store:ident $store_n:ident $add:ident $fma:ident) => {
+        impl Register for $R {
+            type T = $T;
+            const N: usize = $n;
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                // SAFETY: the caller runs with AVX-512.
+                unsafe { $zero() }
+            }
+            #[inline(always)]
+            unsafe fn splat(p: *const $T) -> Self {
+                // SAFETY: the caller runs with AVX-512 and vouches for one element.
+                unsafe { $splat(*p) }
+            }
+            #[inline(always)]
+            unsafe fn load(p: *const $T) -> Self {
+                // SAFETY: the caller runs with AVX-512 and vouches for a register of elements.
+                unsafe { $load(p) }
+            }
+            #[inline(always)]
+            unsafe fn load_n(p: *const $T, n: usize) -> Self {
+                // SAFETY: the caller runs with AVX-512 and vouches for n elements.
+                unsafe { $load_n(((1u32 << n) - 1) as $mask, p) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $T) {
+                // SAFETY: the caller runs with AVX-512 and vouches for a register of elements.
+                unsafe { $store(p, self) }
+            }
+            #[inline(always)]
+            unsafe fn store_n(self, p: *mut $T, n: usize) {
+                // SAFETY: the caller runs with AVX-512 and vouches for n elements.
+                unsafe { $store_n(p, ((1u32 << n) - 1) as $mask, self) }
+            }
+            #[inline(always)]
+            unsafe fn add(self, o: Self) -> Self {
+                // SAFETY: the caller runs with AVX-512.
+                unsafe { $add(self, o) }
+            }
+            #[inline(always)]
+            unsafe fn fma(self, a: Self, b: Self) -> Self {
+                // SAFETY: the caller runs with AVX-512.
+                unsafe { $fma(a, b, self) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+avx512!(__m512, f32, 16, __mmask16, _mm512_setzero_ps _mm512_set1_ps _mm512_loadu_ps _mm512_maskz_loadu_ps _mm512_storeu_ps _mm512_mask_storeu_ps _mm512_add_ps _mm512_fmadd_ps);
+#[cfg(target_arch = "x86_64")]
+avx512!(__m512d, f64, 8, __mmask8, _mm512_setzero_pd _mm512_set1_pd _mm512_loadu_pd _mm512_maskz_loadu_pd _mm512_storeu_pd _mm512_mask_storeu_pd _mm512_add_pd _mm512_fmadd_pd);
+
+#[cfg(target_arch = "x86_64")]
+macro_rules! avx2 {
+    ($R:ty, $T:ty, $n:literal, $int:ty, $zero:ident $splat:ident $load:ident $load_n:ident $store:ident $store_n:ident $add:ident $fma:ident) => {
+        impl Register for $R {
+            type T = $T;
+            const N: usize = $n;
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                // SAFETY: the caller runs with AVX2.
+                unsafe { $zero() }
+            }
+            #[inline(always)]
+            unsafe fn splat(p: *const $T) -> Self {
+                // SAFETY: the caller runs with AVX2 and vouches for one element.
+                unsafe { $splat(*p) }
+            }
+            #[inline(always)]
+            unsafe fn load(p: *const $T) -> Self {
+                // SAFETY: the caller runs with AVX2 and vouches for a register of elements.
+                unsafe { $load(p) }
+            }
+            #[inline(always)]
+            unsafe fn load_n(p: *const $T, n: usize) -> Self {
+                let mask: [$int; $n] = std::array::from_fn(|i| if i < n { -1 } else { 0 });
+                // SAFETY: the caller runs with AVX2 and vouches for n elements; the mask has a register's size.
+                unsafe { $load_n(p, _mm256_loadu_si256(mask.as_ptr().cast())) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $T) {
+                // SAFETY: the caller runs with AVX2 and vouches for a register of elements.
+                unsafe { $store(p, self) }
+            }
+            #[inline(always)]
+            unsafe fn store_n(self, p: *mut $T, n: usize) {
+                let mask: [$int; $n] = std::array::from_fn(|i| if i < n { -1 } else { 0 });
+                // SAFETY: the caller runs with AVX2 and vouches for n elements; the mask has a register's size.
+                unsafe { $store_n(p, _mm256_loadu_si256(mask.as_ptr().cast()), self) }
+            }
+            #[inline(always)]
+            unsafe fn add(self, o: Self) -> Self {
+                // SAFETY: the caller runs with AVX2.
+                unsafe { $add(self, o) }
+            }
+            #[inline(always)]
+            unsafe fn fma(self, a: Self, b: Self) -> Self {
+                // SAFETY: the caller runs with AVX2 and FMA.
+                unsafe { $fma(a, b, self) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+avx2!(__m256, f32, 8, i32, _mm256_setzero_ps _mm256_set1_ps _mm256_loadu_ps _mm256_maskload_ps _mm256_storeu_ps _mm256_maskstore_ps _mm256_add_ps _mm256_fmadd_ps);
+#[cfg(target_arch = "x86_64")]
+avx2!(__m256d, f64, 4, i64, _mm256_setzero_pd _mm256_set1_pd _mm256_loadu_pd _mm256_maskload_pd _mm256_storeu_pd _mm256_maskstore_pd _mm256_add_pd _mm256_fmadd_pd);
