@@ -1,7 +1,7 @@
 //! The same bits for any number of threads and any instruction set.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use esker::cpu::{Isa, force_isa, set_num_threads};
 use esker::ops::kernel::{Conv2d, Pool2d};
@@ -9,8 +9,11 @@ use esker::ops::{Map, MapOp};
 use esker::prelude::*;
 use esker::tensor::philox::Key;
 
-/// Threads and instruction set are settings of the process.
-static SETTINGS: Mutex<()> = Mutex::new(());
+/// Threads and instruction set are settings of the process; tests that change them take turns.
+pub(crate) fn settings() -> MutexGuard<'static, ()> {
+    static SETTINGS: Mutex<()> = Mutex::new(());
+    SETTINGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A net of every kernel family that training uses.
 struct Net {
@@ -69,7 +72,7 @@ fn train(steps: u64) -> (u64, f64) {
 
 #[test]
 fn one_two_and_three_threads_and_all_instruction_sets_give_the_same_weights() {
-    let _settings = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _settings = settings();
     set_num_threads(1);
     let expected = train(6);
     assert!(expected.1 < 2.3, "the loss falls: {}", expected.1);
