@@ -166,7 +166,8 @@ pub struct Pool2d {
 }
 
 /// Fills and masks. Element `i` (row-major) of a random fill depends on (key, i) alone: word `i % 4` of Philox block
-/// `i / 4` for f32 and half types; for f64 words `2 (i % 2)` and the next of block `i / 2`.
+/// `i / 4` for f32 and half types; for f64 words `2 (i % 2)` (the high half) and the next of block
+/// `i / 2`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Random {
     /// `() -> y`: a constant.

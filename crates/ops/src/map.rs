@@ -7,8 +7,8 @@ use smallvec::smallvec;
 
 use crate::scalar::{Prim, Program, Scalar};
 use crate::{
-    Grad, Grads, Kernel, Lowering, Map, MapGrad, MapOp, Meta, Metas, Onnx, OnnxCx, Op, OpRule, Ops, Outs, Promote, Value,
-    Vjp,
+    Grad, Grads, Kernel, Lowering, Map, MapGrad, MapOp, Meta, Metas, Onnx, OnnxCx, Op, OpRule, Ops, Outs, Promote,
+    Value, Vjp,
 };
 
 /// An elementwise function: its name, its body, where it is at home.
@@ -120,7 +120,11 @@ impl OpRule for MapOp {
 
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
         check_arity(x.len(), self.info().arity)?;
-        Ok(smallvec![broadcast(x)?])
+        let y = broadcast(x)?;
+        if y.dtype == DType::Bool {
+            return Err(Error::dtype("takes numbers, got bool; cast first"));
+        }
+        Ok(smallvec![y])
     }
 
     fn lower(&self, _: &[Meta]) -> Lowering {
@@ -179,8 +183,18 @@ impl OpRule for MapGrad {
     }
 
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
-        check_arity(x.len(), self.op.info().arity + 1)?;
-        Ok(smallvec![broadcast(x)?])
+        let arity = self.op.info().arity;
+        check_arity(x.len(), arity + 1)?;
+        if usize::from(self.wrt) >= arity {
+            return Err(Error::dim(format!(
+                "{} has {arity} inputs and no derivative by input {}",
+                self.op.name(),
+                self.wrt
+            )));
+        }
+        let y = broadcast(x)?;
+        crate::op::need_float("the input", y.dtype)?;
+        Ok(smallvec![y])
     }
 
     fn lower(&self, _: &[Meta]) -> Lowering {
@@ -293,7 +307,8 @@ pub(crate) fn float_of(dtype: DType) -> DType {
 
 /// Writes an elementwise op: its body once, and where it is known by other names.
 ///
-/// `elementwise! { Gelu, "gelu", real, |x| x * .., onnx MapOnnx::Node("Gelu", 20), range -4.0..4.0, at [([x], y), ..] }`
+/// `elementwise! { Gelu, "gelu", real, |x| x * .., onnx MapOnnx::Node("Gelu", 20), range -4.0..4.0; at [(x => y), ..] }`
+/// where `range` says where samples lie and the function is smooth (`; and` starts another such box).
 macro_rules! elementwise {
     (@body $s:ident, [$($x:ident),+], $body:expr, $arr:ident) => {{
         let [$($x),+, ..]: [$s; 3] = $arr;
@@ -312,7 +327,7 @@ macro_rules! elementwise {
     (@num real, $($rest:tt)*) => {};
     (
         $(#[$doc:meta])* $Name:ident, $name:literal, $kind:ident $($zero:ident)?, |$($x:ident),+| $body:expr,
-        onnx $onnx:expr, range $($range:expr),+ ; at [$(($($at:expr),+ => $y:expr)),* $(,)?]
+        onnx $onnx:expr, range $($range:expr),+ $(; and $($more:expr),+)*; at [$(($($at:expr),+ => $y:expr)),* $(,)?]
     ) => {
         $(#[$doc])*
         pub struct $Name;
@@ -330,8 +345,9 @@ macro_rules! elementwise {
         elementwise!(@num $kind, $Name, [$($x),+], $body);
 
         #[cfg(feature = "spec")]
+        #[allow(clippy::approx_constant)] // Known points meet named constants.
         impl $crate::spec::ElemSpec for $Name {
-            const RANGES: &'static [std::ops::Range<f64>] = &[$($range),+];
+            const RANGES: &'static [&'static [std::ops::Range<f64>]] = &[&[$($range),+] $(, &[$($more),+])*];
             const AT: &'static [(&'static [f64], f64)] = &[$((&[$($at),+], $y)),*];
         }
     };

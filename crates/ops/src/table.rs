@@ -337,15 +337,29 @@ macro_rules! define_method {
 }
 
 macro_rules! outs {
-    (1) => { Self };
-    (2) => { (Self, Self) };
-    (3) => { (Self, Self, Self) };
+    (1) => {
+        Self
+    };
+    (2) => {
+        (Self, Self)
+    };
+    (3) => {
+        (Self, Self, Self)
+    };
 }
 
 macro_rules! pick {
-    (1, $outs:expr) => { one($outs) };
-    (2, $outs:expr) => {{ let mut o = $outs.into_iter(); Ok((next(&mut o)?, next(&mut o)?)) }};
-    (3, $outs:expr) => {{ let mut o = $outs.into_iter(); Ok((next(&mut o)?, next(&mut o)?, next(&mut o)?)) }};
+    (1, $outs:expr) => {
+        one($outs)
+    };
+    (2, $outs:expr) => {{
+        let mut o = $outs.into_iter();
+        Ok((next(&mut o)?, next(&mut o)?))
+    }};
+    (3, $outs:expr) => {{
+        let mut o = $outs.into_iter();
+        Ok((next(&mut o)?, next(&mut o)?, next(&mut o)?))
+    }};
 }
 
 use esker_tensor::philox::Key;
@@ -353,8 +367,8 @@ use esker_tensor::{DType, Device, Error, Result};
 
 use crate::op::elementwise;
 use crate::{
-    Axes, F64Bits, Grad, Grads, Lowering, MapVisitor, Meta, Metas, Onnx, OnnxCx, OpRule, Outs, Promote, Sizes, Value, Vjp,
-    kernel,
+    Axes, F64Bits, Grad, Grads, Lowering, MapVisitor, Meta, Metas, Onnx, OnnxCx, OpRule, Outs, Promote, Sizes, Value,
+    Vjp, kernel,
 };
 
 fn next<V>(outs: &mut impl Iterator<Item = V>) -> Result<V> {

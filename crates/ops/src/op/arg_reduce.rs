@@ -129,3 +129,92 @@ macro_rules! arg {
 }
 
 arg! { Argmax "argmax" true "ArgMax"; Argmin "argmin" false "ArgMin"; }
+
+#[cfg(feature = "spec")]
+mod spec {
+    use super::*;
+    use crate::Op;
+    use crate::spec::{Dtypes, Input, OpSpec, RefArray, Sample, axis, distinct, ints, values};
+
+    /// The place of the extreme: NaN before all, then the first of equals.
+    fn place(line: &[f64], largest: bool) -> usize {
+        let mut best = 0;
+        for (i, &v) in line.iter().enumerate() {
+            let better = if largest { v > line[best] } else { v < line[best] };
+            if !line[best].is_nan() && (better || v.is_nan()) {
+                best = i;
+            }
+        }
+        best
+    }
+
+    fn reference(x: &RefArray, largest: bool, dim: i64, keepdim: bool) -> [RefArray; 2] {
+        let axes = if x.shape.is_empty() { vec![] } else { vec![axis(dim, x.shape.len())] };
+        [
+            x.fold(&axes, keepdim, |line| line[place(line, largest)]),
+            x.fold(&axes, keepdim, |line| place(line, largest) as f64),
+        ]
+    }
+
+    /// Samples of an op, and its outputs out of (value, index).
+    fn samples(op: fn(i64, bool) -> Op, largest: bool, outputs: std::ops::Range<usize>) -> Vec<Sample> {
+        let cases: [(&[usize], i64, bool); 14] = [
+            (&[2, 3], 1, false),
+            (&[2, 3], -1, true),
+            (&[4, 5], 0, false),
+            (&[4, 5], -2, true),
+            (&[3, 4, 5], 1, false),
+            (&[], 0, false),
+            (&[], -1, true),
+            (&[1], 0, false),
+            (&[3, 1], 1, false),
+            (&[0, 3], 1, false),
+            (&[3, 67], 1, false),
+            (&[67, 3], 0, true),
+            (&[1, 2, 3, 1, 2, 2, 1, 2], 2, false),
+            (&[259], 0, false),
+        ];
+        let new = |dim, keep, x: Input| Sample::new(op(dim, keep), [x]);
+        let mut out: Vec<Sample> = cases.iter().map(|&(shape, dim, keep)| new(dim, keep, distinct(shape))).collect();
+        for &(shape, dim, keep) in &cases[..5] {
+            out.push(new(dim, keep, ints(shape, -2, 2)).on(Dtypes::All).rough().note("ties"));
+        }
+        out.push(new(0, false, ints(&[131], -2, 2)).on(Dtypes::All).rough().note("ties"));
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        let mut known = |x: &[f64], value: f64, index: f64, note| {
+            let both: [&[f64]; 2] = [&[value], &[index]];
+            out.push(new(0, false, values(&[x.len()], x)).known(&both[outputs.clone()], note));
+        };
+        known(&[1.0, nan, 3.0, nan, -1.0], nan, 1.0, "PyTorch's rule: the first NaN wins");
+        known(&[nan, 1.0], nan, 0.0, "PyTorch's rule: the first NaN wins");
+        known(&[-inf, -inf], -inf, 0.0, "by definition: the first of equals");
+        known(&[inf, inf, inf], inf, 0.0, "by definition: the first of equals");
+        if largest {
+            known(&[1.0, 3.0, 3.0, 2.0], 3.0, 1.0, "by definition: the first of equals");
+            known(&[0.0, -0.0], 0.0, 0.0, "the zeros are equal");
+        } else {
+            known(&[2.0, 1.0, 3.0, 1.0], 1.0, 1.0, "by definition: the first of equals");
+            known(&[0.0, -0.0], 0.0, 0.0, "the zeros are equal");
+        }
+        out.push(new(1, false, distinct(&[2, 0])).fails("Shape", "nothing has no extreme"));
+        out.push(new(2, false, distinct(&[2, 3])).fails("Dim", "out of range"));
+        out.push(new(-2, false, distinct(&[])).fails("Dim", "a scalar takes 0 and -1"));
+        out.push(Sample::new(op(0, false), [distinct(&[2]), distinct(&[2])]).fails("Shape", "two inputs"));
+        out
+    }
+
+    macro_rules! spec {
+        ($($Name:ident $largest:literal $outputs:expr;)*) => {$(
+            impl OpSpec for $Name {
+                fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+                    reference(&x[0], $largest, self.dim, self.keepdim)[$outputs].to_vec()
+                }
+                fn samples() -> Vec<Sample> {
+                    samples(|dim, keepdim| $Name { dim, keepdim }.into(), $largest, $outputs)
+                }
+            }
+        )*};
+    }
+
+    spec! { Max true 0..2; Min false 0..2; Argmax true 1..2; Argmin false 1..2; }
+}

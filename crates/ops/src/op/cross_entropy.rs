@@ -137,3 +137,92 @@ impl OpRule for CrossEntropyGrad {
 
     no_sizes!();
 }
+
+#[cfg(feature = "spec")]
+mod spec {
+    use super::*;
+    use crate::spec::{Dtypes, Input, OpSpec, RefArray, Sample, index, ints, real, real_in, values};
+
+    fn logsumexp(line: &[f64]) -> f64 {
+        let top = line.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        top + line.iter().map(|x| (x - top).exp()).sum::<f64>().ln()
+    }
+
+    /// Logits' shapes, targets, the ignored class.
+    fn cases() -> Vec<([usize; 2], Vec<i64>, i64)> {
+        vec![
+            ([3, 4], vec![0, 3, 2], -100),
+            ([3, 4], vec![-100, 3, -100], -100),
+            ([3, 4], vec![1, 3, 1], 1),
+            ([2, 3], vec![7, 7], 7),
+            ([1, 1], vec![0], -100),
+            ([0, 3], vec![], -100),
+            ([4, 10], vec![9, 0, 5, 5], -1),
+            ([3, 67], vec![66, 0, 33], -100),
+        ]
+    }
+
+    impl OpSpec for CrossEntropy {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let [x, target] = x else { return vec![] };
+            let lse = x.fold(&[1], false, logsumexp);
+            let loss = RefArray::from_fn(&target.shape, |i| {
+                let class = target.at(i);
+                if class == self.ignore as f64 { 0.0 } else { lse.at(i) - x.at(&[i[0], class as usize]) }
+            });
+            vec![loss, lse]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let op = |ignore| CrossEntropy { ignore };
+            let case = |(x, t, ignore): ([usize; 2], Vec<i64>, i64)| Sample::new(op(ignore), [real(&x), index(&t)]);
+            let mut out: Vec<Sample> = cases().into_iter().map(case).collect();
+            out.push(Sample::new(op(-1), [real_in(&[2, 5], 80.0, 90.0), index(&[0, 4])]).note("no overflow"));
+            let logits = values(&[1, 3], &[1.0, 2.0, 3.0]);
+            let y: &[&[f64]] = &[&[2.407_605_964_444_380_3], &[3.407_605_964_444_380_3]];
+            out.push(Sample::new(op(-1), [logits, index(&[0])]).known(y, "mpmath 1.3 at 50 digits"));
+            let fails = |x: Input, t: Input, kind, note| Sample::new(op(-100), [x, t]).fails(kind, note);
+            out.push(fails(real(&[2, 3]), index(&[0, 3]), "Kernel", "a class beyond the last"));
+            out.push(fails(real(&[2, 3]), index(&[-1, 0]), "Kernel", "a negative class that is not ignored"));
+            out.push(fails(real(&[2, 3]), index(&[0, 1, 2]), "Shape", "3 targets for 2 rows"));
+            out.push(fails(real(&[3]), index(&[0]), "Shape", "logits of rank 1"));
+            out.push(fails(real(&[1, 1, 3]), index(&[0]), "Shape", "logits of rank 3"));
+            out.push(fails(real(&[1, 3]), values(&[1, 1], &[0.0]).of(DType::I64), "Shape", "a target of rank 2"));
+            out.push(fails(real(&[1, 3]), real(&[1]), "DType", "a float target"));
+            out.push(fails(real(&[1, 3]), index(&[0]).of(DType::I32), "DType", "an int32 target"));
+            out.push(fails(ints(&[1, 3], 0, 3), index(&[0]), "DType", "integer logits").on(Dtypes::Ints));
+            out
+        }
+    }
+
+    impl OpSpec for CrossEntropyGrad {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let [x, target, lse, dloss] = x else { return vec![] };
+            vec![RefArray::from_fn(&x.shape, |i| {
+                let class = target.at(&i[..1]);
+                if class == self.ignore as f64 {
+                    return 0.0;
+                }
+                let chosen = f64::from(u8::from(i[1] == class as usize));
+                dloss.at(&i[..1]) * ((x.at(i) - lse.at(&i[..1])).exp() - chosen)
+            })]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let op = |ignore| CrossEntropyGrad { ignore };
+            let case = |(x, t, ignore): ([usize; 2], Vec<i64>, i64)| {
+                Sample::new(op(ignore), [real(&x), index(&t), real_in(&[x[0]], 1.0, 3.0), real(&[x[0]])])
+            };
+            let mut out: Vec<Sample> = cases().into_iter().map(case).collect();
+            let new = |t: Input, lse: Input, dloss: Input| Sample::new(op(-1), [real(&[2, 3]), t, lse, dloss]);
+            out.push(new(index(&[0, 3]), real(&[2]), real(&[2])).fails("Kernel", "a class beyond the last"));
+            out.push(new(index(&[0, -2]), real(&[2]), real(&[2])).fails("Kernel", "a negative class, not ignored"));
+            out.push(new(index(&[0]), real(&[2]), real(&[2])).fails("Shape", "one target for two rows"));
+            out.push(new(index(&[0, 1]), real(&[3]), real(&[2])).fails("Shape", "logsumexp of other rows"));
+            out.push(new(index(&[0, 1]), real(&[2]), real(&[])).fails("Shape", "one gradient for two rows"));
+            let other = new(index(&[0, 1]), real(&[2]).of(DType::F64), real(&[2]));
+            out.push(other.on(Dtypes::Only(&[DType::F32])).fails("DType", "dtypes differ"));
+            out
+        }
+    }
+}

@@ -45,3 +45,35 @@ impl OpRule for Dropout {
 
     no_sizes!();
 }
+
+#[cfg(feature = "spec")]
+mod spec {
+    use super::*;
+    use esker_tensor::philox::Key;
+
+    use crate::spec::{Dtypes, OpSpec, RefArray, Sample, ints, real, uniform_at};
+
+    impl OpSpec for Dropout {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let p = self.p.get();
+            let keeps = |i: usize| uniform_at(self.key, i, x[0].dtype) >= p;
+            let each = x[0].data.iter().enumerate().map(|(i, x)| if keeps(i) { x / (1.0 - p) } else { 0.0 });
+            vec![RefArray::new(&x[0].shape, each.collect())]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let op = |p: f64, key| Dropout { p: p.into(), key: Key(key) };
+            let shapes: [&[usize]; 7] = [&[4, 5], &[], &[131], &[0, 3], &[2, 3, 4], &[1], &[1, 2, 1, 3, 2, 1, 2, 2]];
+            let mut out: Vec<Sample> = shapes.iter().map(|s| Sample::new(op(0.5, 7), [real(s)])).collect();
+            out.push(Sample::new(op(0.0, 1), [real(&[3, 7])]).note("nothing is dropped"));
+            out.push(Sample::new(op(1.0, 1), [real(&[3, 7])]).note("everything is dropped"));
+            out.push(Sample::new(op(0.1, u64::MAX), [real(&[259])]));
+            out.push(Sample::new(op(0.9, 1 << 40), [real(&[3, 67])]));
+            out.push(Sample::new(op(1.5, 1), [real(&[3])]).fails("Kernel", "a probability above 1"));
+            out.push(Sample::new(op(-0.1, 1), [real(&[3])]).fails("Kernel", "a negative probability"));
+            out.push(Sample::new(op(f64::NAN, 1), [real(&[3])]).fails("Kernel", "no probability"));
+            out.push(Sample::new(op(0.5, 1), [ints(&[3], 1, 3)]).on(Dtypes::Ints).fails("DType", "integers"));
+            out
+        }
+    }
+}

@@ -126,3 +126,105 @@ impl OpRule for IndexAdd {
         f(&mut self.size);
     }
 }
+
+#[cfg(feature = "spec")]
+mod spec {
+    use super::*;
+    use crate::spec::{Dtypes, Input, OpSpec, RefArray, Sample, axis, index, ints, real, values};
+
+    impl OpSpec for IndexSelect {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let [x, index] = x else { return vec![] };
+            let d = axis(self.dim, x.shape.len());
+            let mut shape = x.shape.clone();
+            shape[d] = index.data.len();
+            vec![RefArray::from_fn(&shape, |y| {
+                let mut at = y.to_vec();
+                at[d] = index.data[y[d]] as usize;
+                x.at(&at)
+            })]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |x: &[usize], i: &[i64], dim| Sample::new(IndexSelect { dim }, [real(x), index(i)]);
+            let good: [(&[usize], &[i64], i64); 10] = [
+                (&[5, 3], &[4, 0, 2], 0),
+                (&[5, 3], &[1, 1, 3, 1], 0),
+                (&[3, 5], &[4, 4, 0], 1),
+                (&[2, 4, 3], &[3, 0], -2),
+                (&[7], &[6, 5, 4, 3, 2, 1, 0], -1),
+                (&[1], &[0; 9], 0),
+                (&[5, 3], &[], 0),
+                (&[0, 3], &[], 0),
+                (&[3, 0], &[2, 0], 0),
+                (&[1, 2, 1, 3, 2, 1, 2, 2], &[2, 0, 2], 3),
+            ];
+            let mut out: Vec<Sample> = good.iter().map(|(x, i, d)| new(x, i, *d).on(Dtypes::All)).collect();
+            out.push(new(&[70, 4], &[3, 69, 3, 0], 0));
+            out.push(new(&[5, 3], &[0, 5], 0).on(Dtypes::All).fails("Kernel", "beyond the end"));
+            out.push(new(&[5, 3], &[0, -1], 0).fails("Kernel", "before the start"));
+            out.push(new(&[2, 3], &[i64::MAX], 1).fails("Kernel", "beyond all ends"));
+            out.push(new(&[0, 3], &[0], 0).fails("Kernel", "nothing to select from"));
+            out.push(new(&[5, 3], &[0], 2).fails("Dim", "out of range"));
+            out.push(new(&[], &[0], 0).fails("Dim", "a scalar has no dimension"));
+            let of = |i: Input| Sample::new(IndexSelect { dim: 0 }, [real(&[5, 3]), i]);
+            out.push(of(index(&[0]).of(DType::I32)).fails("DType", "an int32 index"));
+            out.push(of(values(&[1, 1], &[0.0]).of(DType::I64)).fails("Shape", "an index of rank 2"));
+            out
+        }
+    }
+
+    impl OpSpec for IndexAdd {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let [index, src] = x else { return vec![] };
+            let d = axis(self.dim, src.shape.len());
+            let mut shape = src.shape.clone();
+            shape[d] = self.size as usize;
+            let mut y = RefArray::zeros(&shape);
+            crate::spec::each_index(&src.shape, |i| {
+                let mut at = i.to_vec();
+                at[d] = index.data[i[d]] as usize;
+                *y.at_mut(&at) += src.at(i);
+            });
+            vec![y]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |i: &[i64], src: Input, dim, size| Sample::new(IndexAdd { dim, size }, [index(i), src]);
+            let good: [(&[i64], &[usize], i64, i64); 11] = [
+                (&[2, 0], &[2, 3], 0, 4),
+                (&[1, 1, 3, 1], &[4, 3], 0, 5),
+                (&[0, 0, 0], &[2, 3], 1, 1),
+                (&[3, 0, 3], &[2, 3, 2], -2, 4),
+                (&[6, 0], &[2], -1, 7),
+                (&[], &[0, 3], 0, 2),
+                (&[], &[0], 0, 0),
+                (&[2, 0], &[2, 0], 0, 3),
+                (&[1, 0, 1], &[0, 3], 1, 2),
+                (&[2, 0, 2], &[1, 2, 1, 3, 2, 1, 2, 2], 3, 4),
+                (&[69, 3, 69], &[3, 2], 0, 70),
+            ];
+            let mut out: Vec<Sample> = good.iter().map(|&(i, src, d, n)| new(i, real(src), d, n)).collect();
+            out.extend(good.iter().take(9).map(|&(i, src, d, n)| new(i, ints(src, -9, 9), d, n).on(Dtypes::Ints)));
+            let wrap = new(&[0, 0], values(&[2], &[100.0, 100.0]), 0, 1).on(Dtypes::Only(&[DType::I8]));
+            out.push(wrap.known(&[&[-56.0]], "by hand: integers wrap"));
+            let fails =
+                |i: &[i64], src: &[usize], dim, size, kind, note| new(i, real(src), dim, size).fails(kind, note);
+            out.push(fails(&[0, 4], &[2, 3], 0, 4, "Kernel", "beyond the end"));
+            out.push(fails(&[0, -1], &[2, 3], 0, 4, "Kernel", "before the start"));
+            out.push(fails(&[0], &[1, 3], 0, 0, "Kernel", "no place to add to"));
+            out.push(fails(&[0, 1, 2], &[2, 3], 0, 4, "Shape", "3 indices for 2 slices"));
+            out.push(fails(&[0, 1], &[2, 3], 0, -4, "Shape", "a negative size"));
+            out.push(fails(&[0, 1], &[2, 3], 0, i64::MAX, "Shape", "more elements than addresses"));
+            out.push(fails(&[0, 1], &[2, 3], 2, 4, "Dim", "out of range"));
+            out.push(fails(&[0], &[], 0, 4, "Dim", "a scalar has no dimension"));
+            let bools = new(&[0, 1], ints(&[2], 0, 1), 0, 2).on(Dtypes::Only(&[DType::Bool]));
+            out.push(bools.fails("DType", "bool"));
+            let op = IndexAdd { dim: 0, size: 3 };
+            out.push(Sample::new(op, [index(&[0]).of(DType::I32), real(&[1])]).fails("DType", "an int32 index"));
+            let two = values(&[1, 1], &[0.0]).of(DType::I64);
+            out.push(Sample::new(op, [two, real(&[1])]).fails("Shape", "an index of rank 2"));
+            out
+        }
+    }
+}

@@ -122,8 +122,13 @@ impl OpRule for Matmul {
                     // One weight for a whole batch: a single product over all rows.
                     let k = s.x[last];
                     let n = s.y[last];
-                    let rows = x.expand(s.x)?.reshape([-1, k as i64])?;
-                    (&cx.x_metas[1].shape, transposed(&rows)?.matmul(&dy.reshape([-1, n as i64])?)?)
+                    // -1 says nothing about a matrix without columns.
+                    let rows = |v: &V, width: usize| match width {
+                        0 => v.reshape([s.x[..last].iter().product(), 0]),
+                        width => v.reshape([-1, width as i64]),
+                    };
+                    let x = rows(&x.expand(s.x)?, k)?;
+                    (&cx.x_metas[1].shape, transposed(&x)?.matmul(&rows(&dy, n)?)?)
                 } else {
                     (&cx.x_metas[1].shape, transposed(&x)?.matmul(&dy)?)
                 }
@@ -147,4 +152,91 @@ impl OpRule for Matmul {
     }
 
     no_sizes!();
+}
+
+#[cfg(feature = "spec")]
+mod spec {
+    use super::*;
+    use crate::spec::{Dtypes, OpSpec, RefArray, Sample, ints, real, values};
+
+    impl OpSpec for Matmul {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let [x, y] = x else { return vec![] };
+            let (xr, yr) = (x.shape.len(), y.shape.len());
+            let k = x.shape[xr - 1];
+            let (x_lead, y_lead) = (&x.shape[..xr.max(2) - 2], &y.shape[..yr.max(2) - 2]);
+            let lead = crate::spec::broadcast(&[x_lead, y_lead]);
+            let mut shape = lead.clone();
+            shape.extend((xr > 1).then(|| x.shape[xr - 2]));
+            shape.extend((yr > 1).then(|| y.shape[yr - 1]));
+            // The last places of an index that leads into an input of leading dimensions `own`.
+            let within = |at: &[usize], own: &[usize]| -> Vec<usize> {
+                let at = &at[lead.len() - own.len()..lead.len()];
+                at.iter().zip(own).map(|(&i, &n)| if n == 1 { 0 } else { i }).collect()
+            };
+            vec![RefArray::from_fn(&shape, |at| {
+                (0..k)
+                    .map(|i| {
+                        let (mut a, mut b) = (within(at, x_lead), within(at, y_lead));
+                        a.extend((xr > 1).then(|| at[lead.len()]));
+                        a.push(i);
+                        b.push(i);
+                        b.extend((yr > 1).then(|| at[at.len() - 1]));
+                        x.at(&a) * y.at(&b)
+                    })
+                    .sum()
+            })]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let cases: [(&[usize], &[usize]); 24] = [
+                (&[2, 3], &[3, 4]),
+                (&[3], &[3]),
+                (&[3], &[3, 2]),
+                (&[2, 3], &[3]),
+                (&[1, 1], &[1, 1]),
+                (&[2, 2, 3], &[2, 3, 2]),
+                (&[2, 1, 2, 3], &[3, 3, 2]),
+                (&[2, 3, 2], &[2, 4]),
+                (&[3, 2], &[2, 2, 4]),
+                (&[3], &[2, 3, 2]),
+                (&[2, 2, 3], &[3]),
+                (&[2, 0], &[0, 3]),
+                (&[2, 3, 0], &[0, 4]),
+                (&[2, 3, 0], &[2, 0, 2]),
+                (&[0, 3], &[3, 2]),
+                (&[2, 3], &[3, 0]),
+                (&[2, 2, 3], &[3, 0]),
+                (&[0, 2, 3], &[3, 2]),
+                (&[0], &[0]),
+                (&[9, 17], &[17, 11]),
+                (&[1, 35], &[35, 5]),
+                (&[33, 2], &[2, 1]),
+                (&[1, 2, 1, 2, 3], &[2, 1, 3, 3, 2]),
+                (&[1, 2, 1, 1, 1, 2, 2, 3], &[2, 1, 2, 1, 1, 1, 3, 2]),
+            ];
+            let mut out: Vec<Sample> = cases.iter().map(|&(a, b)| Sample::new(Matmul {}, [real(a), real(b)])).collect();
+            for &(a, b) in cases.iter().take(15) {
+                out.push(Sample::new(Matmul {}, [ints(a, -3, 3), ints(b, -3, 3)]).on(Dtypes::Ints));
+            }
+            let note = "by hand: integers wrap";
+            let wrap = Sample::new(Matmul {}, [values(&[1], &[100.0]), values(&[1], &[2.0])]);
+            out.push(wrap.on(Dtypes::Only(&[DType::I8])).known(&[&[-56.0]], note));
+            let mixed = [ints(&[2, 3], -3, 3).of(DType::I32), real(&[3, 2])];
+            out.push(Sample::new(Matmul {}, mixed).note("an integer meets a float"));
+            let nan = [values(&[1, 2], &[0.0, 1.0]), values(&[2, 1], &[f64::INFINITY, 1.0])];
+            out.push(Sample::new(Matmul {}, nan).known(&[&[f64::NAN]], "IEEE 754: 0 * inf"));
+            let fails =
+                |a: &[usize], b: &[usize], note| Sample::new(Matmul {}, [real(a), real(b)]).fails("Shape", note);
+            out.push(fails(&[2, 3], &[4, 5], "inner sizes"));
+            out.push(fails(&[3], &[4], "inner sizes"));
+            out.push(fails(&[], &[3], "a scalar"));
+            out.push(fails(&[3, 3], &[], "a scalar"));
+            out.push(fails(&[2, 2, 3], &[3, 3, 2], "leading dimensions"));
+            let bools = [ints(&[2, 2], 0, 1), ints(&[2, 2], 0, 1)];
+            out.push(Sample::new(Matmul {}, bools).on(Dtypes::Only(&[DType::Bool])).fails("DType", "bool"));
+            out.push(Sample::new(Matmul {}, [real(&[2, 2])]).fails("Shape", "one input"));
+            out
+        }
+    }
 }

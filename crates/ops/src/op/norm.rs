@@ -171,3 +171,119 @@ impl OpRule for LayerNorm {
 
     no_sizes!();
 }
+
+#[cfg(feature = "spec")]
+mod spec {
+    use super::*;
+    use esker_tensor::DType;
+
+    use crate::F64Bits;
+    use crate::spec::{Dtypes, OpSpec, RefArray, Sample, ints, real, real_in, values};
+
+    /// Mean and 1 / sqrt(variance + eps) of a line.
+    fn moments(line: &[f64], eps: f64) -> (f64, f64) {
+        let n = line.len() as f64;
+        let mean = line.iter().sum::<f64>() / n;
+        let variance = line.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+        (mean, 1.0 / (variance + eps).sqrt())
+    }
+
+    fn normalized(x: &RefArray, eps: f64) -> RefArray {
+        x.lines(x.shape.len() - 1, |line| {
+            let (mean, rstd) = moments(line, eps);
+            line.iter().map(|x| (x - mean) * rstd).collect()
+        })
+    }
+
+    const EPS: F64Bits = F64Bits::new(1e-5);
+    /// Shapes to normalise over the last dimension of.
+    const SHAPES: [&[usize]; 8] =
+        [&[2, 5], &[7], &[2, 3, 4], &[3, 67], &[1, 35], &[0, 3], &[2, 0], &[1, 2, 1, 3, 2, 1, 2, 3]];
+
+    impl OpSpec for Normalize {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let (x, eps) = (&x[0], self.eps.get());
+            let last = [x.shape.len() - 1];
+            let mean = x.fold(&last, true, |line| moments(line, eps).0);
+            vec![normalized(x, eps), mean, x.fold(&last, true, |line| moments(line, eps).1)]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |shape: &[usize]| Sample::new(Normalize { eps: EPS }, [real(shape)]);
+            let mut out: Vec<Sample> =
+                SHAPES.iter().map(|s| if s.contains(&0) { new(s).rough() } else { new(s) }).collect();
+            let far = Sample::new(Normalize { eps: EPS }, [real_in(&[2, 40], 1000.0, 1004.0)]);
+            let note = "the mean is far from 0: the variance must not cancel";
+            out.push(far.on(Dtypes::Only(&[DType::F32, DType::F64])).slack(1e-3).note(note));
+            let equal = Sample::new(Normalize { eps: 0.25.into() }, [values(&[2, 2], &[3.0, 3.0, -1.0, -1.0])]);
+            out.push(equal.known(&[&[0.0; 4], &[3.0, -1.0], &[2.0, 2.0]], "by hand: no variance"));
+            let halves = Sample::new(Normalize { eps: 0.0.into() }, [values(&[4], &[-3.0, -1.0, 3.0, 1.0])]);
+            // mean 0, variance 5.
+            let y =
+                [-1.341_640_786_499_873_8, -0.447_213_595_499_957_9, 1.341_640_786_499_873_8, 0.447_213_595_499_957_9];
+            out.push(halves.known(&[&y, &[0.0], &[0.447_213_595_499_957_9]], "mpmath 1.3: multiples of 1 / sqrt(5)"));
+            out.push(new(&[]).fails("Shape", "a scalar"));
+            let whole = Sample::new(Normalize { eps: EPS }, [ints(&[3], 1, 3)]);
+            out.push(whole.on(Dtypes::Ints).fails("DType", "integers"));
+            out
+        }
+    }
+
+    impl OpSpec for NormalizeGrad {
+        /// Through the Jacobian of y by x: `rstd (1 if i = j - 1/n - y_i y_j / n)`.
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let [y, rstd, dy] = x else { return vec![] };
+            let n = y.shape.last().copied().unwrap_or(1);
+            let dx = |at: usize| {
+                let (row, j) = (at / n, at % n);
+                let (y, dy) = (&y.data[row * n..][..n], &dy.data[row * n..][..n]);
+                let slope = |i: usize| f64::from(u8::from(i == j)) - (1.0 + y[i] * y[j]) / n as f64;
+                rstd.data[row] * (0..n).map(|i| dy[i] * slope(i)).sum::<f64>()
+            };
+            vec![RefArray::new(&y.shape, (0..y.data.len()).map(dx).collect())]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let stat = |shape: &[usize]| {
+                let mut shape = shape.to_vec();
+                shape.iter_mut().last().into_iter().for_each(|n| *n = 1);
+                real_in(&shape, 0.5, 2.0)
+            };
+            let op = NormalizeGrad {};
+            let mut out: Vec<Sample> = SHAPES.iter().map(|s| Sample::new(op, [real(s), stat(s), real(s)])).collect();
+            let (a, b): (&[usize], &[usize]) = (&[2, 3], &[2, 4]);
+            out.push(Sample::new(op, [real(a), stat(a), real(b)]).fails("Shape", "y and dy differ"));
+            out.push(Sample::new(op, [real(a), real(&[2]), real(a)]).fails("Shape", "rstd without its last dimension"));
+            out.push(Sample::new(op, [real(&[]), real(&[]), real(&[])]).fails("Shape", "scalars"));
+            let whole = [ints(a, 1, 2), ints(&[2, 1], 1, 2), ints(a, 1, 2)];
+            out.push(Sample::new(op, whole).on(Dtypes::Ints).fails("DType", "integers"));
+            out
+        }
+    }
+
+    impl OpSpec for LayerNorm {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let [x, w, b] = x else { return vec![] };
+            let y = normalized(x, self.eps.get());
+            let n = w.data.len().max(1);
+            let affine = |(i, y): (usize, &f64)| y * w.data[i % n] + b.data[i % n];
+            vec![RefArray::new(&x.shape, y.data.iter().enumerate().map(affine).collect())]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let op = LayerNorm { eps: EPS };
+            let last = |shape: &[usize]| real(&shape[shape.len() - 1..]);
+            let mut out: Vec<Sample> = SHAPES
+                .iter()
+                .map(|s| Sample::new(op, [real(s), last(s), last(s)]))
+                .map(|s| if s.inputs[0].shape.contains(&0) { s.rough() } else { s })
+                .collect();
+            out.push(Sample::new(op, [real(&[2, 3]), real(&[2]), real(&[3])]).fails("Shape", "the weight's size"));
+            out.push(Sample::new(op, [real(&[2, 3]), real(&[3]), real(&[1, 3])]).fails("Shape", "the bias's rank"));
+            out.push(Sample::new(op, [real(&[]), real(&[1]), real(&[1])]).fails("Shape", "a scalar"));
+            let whole = [ints(&[2, 3], 1, 3), ints(&[3], 1, 3), ints(&[3], 1, 3)];
+            out.push(Sample::new(op, whole).on(Dtypes::Ints).fails("DType", "integers"));
+            out
+        }
+    }
+}

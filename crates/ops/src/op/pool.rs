@@ -17,14 +17,13 @@ impl Window {
     }
 
     fn output(&self, x: &Shape) -> Result<Shape> {
-        if (0..2).any(|a| self.padding[a] * 2 > self.kernel[a]) {
+        if (0..2).any(|a| self.padding[a] > self.kernel[a] / 2) {
             return Err(Error::shape(format!(
                 "padding {:?} is more than half of the window {:?}",
                 self.padding, self.kernel
             )));
         }
-        let geometry =
-            Conv2d { stride: self.stride, padding: self.padding, dilation: self.dilation, groups: 1 };
+        let geometry = Conv2d { stride: self.stride, padding: self.padding, dilation: self.dilation, groups: 1 };
         let size = |a: usize| geometry.output_size(a, x[2 + a], self.kernel[a]);
         Ok(Shape::from([x[0], x[1], size(0)?, size(1)?]))
     }
@@ -104,7 +103,9 @@ impl OpRule for MaxUnpool2d {
         let [h, w] = size[..] else {
             return Err(Error::shape(format!("{:?} must be a height and a width", self.size)));
         };
-        Ok(smallvec![dy.with_shape(Shape::from([dy.shape[0], dy.shape[1], h, w]))])
+        let shape = Shape::from([dy.shape[0], dy.shape[1], h, w]);
+        shape.checked_numel()?;
+        Ok(smallvec![Meta::new(dy.dtype, shape, dy.device.meet(index.device)?)])
     }
 
     fn lower(&self, _: &[Meta]) -> Lowering {
@@ -145,7 +146,13 @@ impl OpRule for MaxPoolGather {
         need_i64("the index", index.dtype)?;
         need_rank("the input", &x, 4)?;
         need_rank("the index", &index, 4)?;
-        Ok(smallvec![x.with_shape(index.shape)])
+        if x.shape[..2] != index.shape[..2] {
+            return Err(Error::shape(format!(
+                "the index {:?} is for other planes than {:?} has",
+                index.shape, x.shape
+            )));
+        }
+        Ok(smallvec![Meta::new(x.dtype, index.shape, x.device.meet(index.device)?)])
     }
 
     fn lower(&self, _: &[Meta]) -> Lowering {
@@ -168,4 +175,174 @@ impl OpRule for MaxPoolGather {
     }
 
     no_sizes!();
+}
+
+#[cfg(feature = "spec")]
+mod spec {
+    use super::*;
+    use crate::spec::{Dtypes, Fill, Input, OpSpec, RefArray, Sample, distinct, ints, real, values};
+
+    /// Shapes and windows that fit.
+    fn cases() -> Vec<([usize; 4], Window)> {
+        let two = Window::square(2);
+        vec![
+            ([1, 1, 4, 4], two),
+            ([2, 3, 5, 6], two),
+            ([1, 2, 5, 5], Window { kernel: [3, 2], stride: [1, 1], ..two }),
+            ([1, 2, 5, 5], Window { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ..two }),
+            ([2, 1, 7, 6], Window { stride: [1, 2], dilation: [3, 2], ..two }),
+            ([1, 1, 3, 4], Window { kernel: [2, 3], stride: [3, 1], padding: [1, 1], ..two }),
+            ([1, 2, 3, 3], Window::square(1)),
+            ([1, 35, 2, 2], two),
+            ([0, 2, 4, 4], two),
+            ([2, 0, 4, 4], two),
+        ]
+    }
+
+    /// The places of `x`'s plane that a window at output `(oy, ox)` sees, row-major.
+    fn window(p: &Window, plane: [usize; 2], at: [usize; 2]) -> Vec<usize> {
+        let mut seen = Vec::new();
+        for r in 0..p.kernel[0] {
+            for s in 0..p.kernel[1] {
+                let row = (at[0] * p.stride[0] + r * p.dilation[0]).checked_sub(p.padding[0]);
+                let column = (at[1] * p.stride[1] + s * p.dilation[1]).checked_sub(p.padding[1]);
+                if let (Some(row), Some(column)) = (row, column)
+                    && row < plane[0]
+                    && column < plane[1]
+                {
+                    seen.push(row * plane[1] + column);
+                }
+            }
+        }
+        seen
+    }
+
+    fn out_shape(p: &Window, x: &[usize]) -> [usize; 4] {
+        let size = |a: usize| {
+            let span = p.dilation[a] * (p.kernel[a] - 1) + 1;
+            (0..).step_by(p.stride[a]).take_while(|at| at + span <= x[2 + a] + 2 * p.padding[a]).count()
+        };
+        [x[0], x[1], size(0), size(1)]
+    }
+
+    /// An index input that points into a plane, with repeats.
+    fn places(shape: &[usize], plane: usize) -> Input {
+        Input { shape: shape.to_vec(), fill: Fill::Ints(0, plane as i64 - 1), dtype: Some(DType::I64) }
+    }
+
+    impl OpSpec for MaxPool2d {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let x = &x[0];
+            let plane = [x.shape[2], x.shape[3]];
+            let index = RefArray::from_fn(&out_shape(&self.pool, &x.shape), |y| {
+                let value = |i: usize| x.at(&[y[0], y[1], i / plane[1], i % plane[1]]);
+                let seen = window(&self.pool, plane, [y[2], y[3]]);
+                let best =
+                    seen.into_iter().reduce(|a, b| if value(a).is_nan() || (value(a) >= value(b)) { a } else { b });
+                best.map_or(f64::NAN, |i| i as f64)
+            });
+            let value = RefArray::from_fn(&index.shape, |y| {
+                let i = index.at(y) as usize;
+                x.at(&[y[0], y[1], i / plane[1], i % plane[1]])
+            });
+            vec![value, index]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |pool, x: Input| Sample::new(MaxPool2d { pool }, [x]);
+            let mut out: Vec<Sample> = cases().iter().map(|(x, pool)| new(*pool, distinct(x))).collect();
+            let two = Window::square(2);
+            out.push(new(two, ints(&[1, 2, 4, 4], 0, 1)).rough().note("ties"));
+            let low = values(&[1, 1, 2, 2], &[f64::NEG_INFINITY; 4]);
+            let padded = Window { padding: [1, 1], ..two };
+            let note = "by definition: padding is never chosen";
+            out.push(new(padded, low).known(&[&[f64::NEG_INFINITY; 4], &[0.0, 1.0, 2.0, 3.0]], note));
+            let nan = values(&[1, 1, 2, 3], &[1.0, f64::NAN, 5.0, 2.0, f64::NAN, 3.0]);
+            let known: &[&[f64]] = &[&[f64::NAN, f64::NAN], &[1.0, 1.0]];
+            let slide = Window { stride: [1, 1], ..two };
+            out.push(new(slide, nan).known(known, "PyTorch's rule: the first NaN wins"));
+            let fails = |x: &[usize], pool, note| new(pool, real(x)).fails("Shape", note);
+            out.push(fails(&[1, 1, 1, 4], two, "the window is larger than the input"));
+            out.push(fails(&[1, 1, 4, 4], Window { padding: [2, 0], ..two }, "padding of more than half the window"));
+            out.push(fails(&[1, 1, 4, 4], Window { stride: [0, 1], ..two }, "stride 0"));
+            out.push(fails(&[1, 1, 4, 4], Window { kernel: [0, 1], ..two }, "an empty window"));
+            let huge = Window { padding: [usize::MAX, 0], ..two };
+            out.push(fails(&[1, 1, 4, 4], huge, "padding beyond all addresses"));
+            out.push(fails(
+                &[1, 1, 4, 4],
+                Window { dilation: [usize::MAX, 1], kernel: [3, 1], ..two },
+                "dilation beyond",
+            ));
+            out.push(fails(&[1, 4, 4], two, "rank 3"));
+            out.push(new(two, ints(&[1, 1, 4, 4], 0, 3)).on(Dtypes::Ints).fails("DType", "integers"));
+            out
+        }
+    }
+
+    impl OpSpec for MaxUnpool2d {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let [dy, index] = x else { return vec![] };
+            let size = self.size.get().unwrap_or(&[]);
+            let [h, w] = [size[0] as usize, size[1] as usize];
+            let mut dx = RefArray::zeros(&[dy.shape[0], dy.shape[1], h, w]);
+            crate::spec::each_index(&dy.shape, |y| {
+                let i = index.at(y) as usize;
+                *dx.at_mut(&[y[0], y[1], i / w, i % w]) += dy.at(y);
+            });
+            vec![dx]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |pool, size: [usize; 2], dy: Input, index: Input| {
+                Sample::new(MaxUnpool2d { pool, size: size.into() }, [dy, index])
+            };
+            let case = |(x, pool): &([usize; 4], Window)| {
+                let y = out_shape(pool, x);
+                new(*pool, [x[2], x[3]], real(&y), places(&y, x[2] * x[3]))
+            };
+            let mut out: Vec<Sample> = cases().iter().map(case).collect();
+            let two = Window::square(2);
+            let y: &[usize] = &[1, 1, 2, 2];
+            let at = |v: &[f64]| values(y, v).of(DType::I64);
+            let repeats = new(two, [4, 4], values(y, &[1.0, 2.0, 3.0, 4.0]), at(&[5.0, 5.0, 15.0, 5.0]));
+            let mut known = [0.0; 16];
+            (known[5], known[15]) = (7.0, 3.0);
+            out.push(repeats.known(&[&known], "by hand: windows that chose one element add up there"));
+            out.push(new(two, [4, 4], real(y), at(&[0.0, 1.0, 2.0, 16.0])).fails("Kernel", "beyond the plane"));
+            out.push(new(two, [4, 4], real(y), at(&[0.0, -1.0, 2.0, 3.0])).fails("Kernel", "before the plane"));
+            out.push(new(two, [4, 4], real(y), places(&[1, 1, 2, 1], 16)).fails("Shape", "sizes differ"));
+            out.push(new(two, [4, 4], real(&[2, 2]), places(&[2, 2], 16)).fails("Shape", "rank 2"));
+            out.push(new(two, [4, 4], real(y), real(y)).fails("DType", "a float index"));
+            let op = MaxUnpool2d { pool: two, size: [4].into() };
+            out.push(Sample::new(op, [real(y), places(y, 16)]).fails("Shape", "one size"));
+            out
+        }
+    }
+
+    impl OpSpec for MaxPoolGather {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let [x, index] = x else { return vec![] };
+            let w = x.shape[3];
+            vec![RefArray::from_fn(&index.shape, |y| {
+                let i = index.at(y) as usize;
+                x.at(&[y[0], y[1], i / w, i % w])
+            })]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |pool, x: Input, index: Input| Sample::new(MaxPoolGather { pool }, [x, index]);
+            let case = |(x, pool): &([usize; 4], Window)| new(*pool, real(x), places(&out_shape(pool, x), x[2] * x[3]));
+            let mut out: Vec<Sample> = cases().iter().map(case).collect();
+            let two = Window::square(2);
+            let (x, y): (&[usize], &[usize]) = (&[1, 1, 4, 4], &[1, 1, 2, 2]);
+            let at = |v: &[f64]| values(y, v).of(DType::I64);
+            out.push(new(two, real(x), at(&[0.0, 1.0, 2.0, 16.0])).fails("Kernel", "beyond the plane"));
+            out.push(new(two, real(x), at(&[0.0, -1.0, 2.0, 3.0])).fails("Kernel", "before the plane"));
+            out.push(new(two, real(x), places(&[2, 1, 2, 2], 16)).fails("Shape", "other images"));
+            out.push(new(two, real(x), places(&[1, 2, 2, 2], 16)).fails("Shape", "other channels"));
+            out.push(new(two, real(&[4, 4]), places(y, 16)).fails("Shape", "rank 2"));
+            out.push(new(two, real(x), real(y)).fails("DType", "a float index"));
+            out
+        }
+    }
 }

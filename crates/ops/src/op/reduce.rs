@@ -148,7 +148,10 @@ impl OpRule for Amax {
         let [x] = inputs(x)?;
         let dims = self.dims.of(&x.shape)?;
         if let Some(&d) = dims.iter().find(|&&d| x.shape[d as usize] == 0) {
-            return Err(Error::shape(format!("the largest of dimension {d} of {:?} is asked for, which is empty", x.shape)));
+            return Err(Error::shape(format!(
+                "the largest of dimension {d} of {:?} is asked for, which is empty",
+                x.shape
+            )));
         }
         Ok(smallvec![x.with_shape(reduced(&x.shape, &dims, self.keepdim))])
     }
@@ -184,4 +187,118 @@ impl OpRule for Amax {
     }
 
     no_sizes!();
+}
+
+#[cfg(feature = "spec")]
+mod spec {
+    use super::*;
+    use crate::spec::{Dtypes, Input, OpSpec, RefArray, Sample, axes, distinct, ints, real, real_in, values};
+
+    fn fold(x: &[RefArray], dims: &Axes, keepdim: bool, f: impl Fn(&[f64]) -> f64) -> Vec<RefArray> {
+        vec![x[0].fold(&axes(dims, x[0].shape.len()), keepdim, f)]
+    }
+
+    /// Shapes with dimensions to reduce, none of them empty.
+    fn cases() -> Vec<(&'static [usize], Axes, bool)> {
+        vec![
+            (&[2, 3], 1.into(), false),
+            (&[2, 3], (-1).into(), true),
+            (&[4, 5], 0.into(), false),
+            (&[2, 3], ().into(), false),
+            (&[2, 3], ().into(), true),
+            (&[2, 3, 4, 2], [0, 2].into(), false),
+            (&[4, 3, 2], [-1, 0].into(), true),
+            (&[3, 4, 5], 1.into(), false),
+            (&[3, 1, 5], 1.into(), false),
+            (&[], ().into(), false),
+            (&[], 0.into(), true),
+            (&[0, 3], 1.into(), false),
+            (&[2, 1, 3, 1, 2, 3], [1, 2, 5].into(), true),
+            (&[1, 2, 1, 2, 1, 2, 2, 2], [0, 3, 7].into(), false),
+            (&[3, 67], 1.into(), false),
+            (&[67, 3], 0.into(), false),
+            (&[293], 0.into(), false),
+        ]
+    }
+
+    /// Dimensions that are empty.
+    fn empty() -> Vec<(&'static [usize], Axes, bool)> {
+        vec![(&[0, 3], 0.into(), false), (&[2, 0], 1.into(), true), (&[0], ().into(), false)]
+    }
+
+    fn samples<R: Into<crate::Op>>(op: fn(Axes, bool) -> R, x: fn(&[usize]) -> Input, all: bool) -> Vec<Sample> {
+        let good = cases().into_iter().chain(empty().into_iter().filter(|_| all));
+        let mut out: Vec<Sample> = good.map(|(shape, dims, keep)| Sample::new(op(dims, keep), [x(shape)])).collect();
+        out.push(Sample::new(op(2.into(), false), [x(&[2, 3])]).fails("Dim", "out of range"));
+        out.push(Sample::new(op((-3).into(), false), [x(&[2, 3])]).fails("Dim", "out of range"));
+        out.push(Sample::new(op(1.into(), false), [x(&[])]).fails("Dim", "a scalar takes 0 and -1"));
+        out.push(Sample::new(op([0, -2].into(), false), [x(&[2, 3])]).fails("Dim", "named twice"));
+        out.push(Sample::new(op(Axes::new(&[0; 9]), false), [x(&[2, 3])]).fails("Dim", "nine dimensions"));
+        out.push(Sample::new(op(0.into(), false), [x(&[2]), x(&[2])]).fails("Shape", "two inputs"));
+        out
+    }
+
+    impl OpSpec for Sum {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            fold(x, &self.dims, self.keepdim, |g| g.iter().sum())
+        }
+
+        fn samples() -> Vec<Sample> {
+            let op = |dims, keepdim| Sum { dims, keepdim };
+            let mut out = samples(op, real, true);
+            for (shape, dims, keep) in cases().into_iter().take(8).chain(empty()) {
+                out.push(Sample::new(op(dims, keep), [ints(shape, -9, 9)]).on(Dtypes::All).rough());
+            }
+            let large = values(&[3], &[100.0, 100.0, 100.0]);
+            let small = Dtypes::Only(&[DType::U8, DType::I8, DType::I16, DType::I32]);
+            out.push(Sample::new(op(().into(), false), [large]).on(small).known(&[&[300.0]], "integers sum in i64"));
+            out
+        }
+    }
+
+    impl OpSpec for Mean {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            fold(x, &self.dims, self.keepdim, |g| g.iter().sum::<f64>() / g.len() as f64)
+        }
+
+        fn samples() -> Vec<Sample> {
+            let op = |dims, keepdim| Mean { dims, keepdim };
+            let mut out = samples(op, real, false);
+            // The mean of nothing is NaN, which has no gradient.
+            out.extend(
+                empty().into_iter().map(|(s, d, k)| Sample::new(op(d, k), [real(s)]).rough().note("of nothing")),
+            );
+            let large = values(&[2], &[60000.0, 60000.0]);
+            let half = Dtypes::Only(&[DType::F16]);
+            let note = "by hand: the sum does not fit a half float, the mean does";
+            out.push(Sample::new(op(().into(), false), [large]).on(half).known(&[&[60000.0]], note));
+            let whole = Sample::new(op(0.into(), false), [ints(&[3], 1, 3)]).on(Dtypes::Ints);
+            out.push(whole.fails("DType", "integers have no mean"));
+            out
+        }
+    }
+
+    impl OpSpec for Amax {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            fold(x, &self.dims, self.keepdim, |g| {
+                g.iter().copied().reduce(|a, b| if a.is_nan() || a >= b { a } else { b }).unwrap_or(f64::NAN)
+            })
+        }
+
+        fn samples() -> Vec<Sample> {
+            let op = |dims, keepdim| Amax { dims, keepdim };
+            let mut out = samples(op, distinct, false);
+            for (shape, dims, keep) in cases().into_iter().take(6) {
+                out.push(Sample::new(op(dims, keep), [ints(shape, -9, 9)]).on(Dtypes::All).rough().note("ties"));
+            }
+            out.push(Sample::new(op(0.into(), false), [real_in(&[37], -3.0, -1.0)]).rough().note("all negative"));
+            out.push(Sample::new(op(1.into(), false), [real(&[0, 3])]).note("nothing of something"));
+            out.push(Sample::new(op(0.into(), false), [real(&[2, 0])]).note("nothing of something"));
+            out.push(Sample::new(op(1.into(), false), [real(&[2, 0])]).fails("Shape", "nothing has no largest"));
+            let nan = values(&[2, 3], &[1.0, f64::NAN, 3.0, f64::NEG_INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY]);
+            let known: &[&[f64]] = &[&[f64::NAN, f64::NEG_INFINITY]];
+            out.push(Sample::new(op(1.into(), false), [nan]).known(known, "PyTorch's rule: NaN wins"));
+            out
+        }
+    }
 }

@@ -65,3 +65,46 @@ impl OpRule for Cumsum {
 
     no_sizes!();
 }
+
+#[cfg(feature = "spec")]
+mod spec {
+    use super::*;
+    use crate::spec::{Dtypes, OpSpec, RefArray, Sample, axis, ints, real, values};
+
+    impl OpSpec for Cumsum {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            vec![x[0].lines(axis(self.dim, x[0].shape.len()), |line| {
+                (0..line.len()).map(|i| if self.reverse { &line[i..] } else { &line[..=i] }.iter().sum()).collect()
+            })]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let cases: [(&[usize], i64, bool); 12] = [
+                (&[2, 3], 1, false),
+                (&[2, 3], -1, true),
+                (&[5, 3], 0, false),
+                (&[3, 4, 5], 1, true),
+                (&[], 0, false),
+                (&[1], 0, true),
+                (&[0, 3], 0, false),
+                (&[2, 0], 0, true),
+                (&[2, 70], 1, false),
+                (&[70, 2], 0, true),
+                (&[1, 2, 1, 3, 1, 2, 2, 2], 3, false),
+                (&[260], 0, true),
+            ];
+            let op = |dim, reverse| Cumsum { dim, reverse };
+            let mut out: Vec<Sample> = cases.iter().map(|&(s, d, r)| Sample::new(op(d, r), [real(s)])).collect();
+            for &(shape, dim, reverse) in &cases[..8] {
+                out.push(Sample::new(op(dim, reverse), [ints(shape, -9, 9)]).on(Dtypes::All).rough());
+            }
+            let x = values(&[3], &[100.0, 100.0, 100.0]);
+            let small = Dtypes::Only(&[DType::U8, DType::I8, DType::I32]);
+            out.push(Sample::new(op(0, false), [x]).on(small).known(&[&[100.0, 200.0, 300.0]], "integers sum in i64"));
+            out.push(Sample::new(op(2, false), [real(&[2, 3])]).fails("Dim", "out of range"));
+            out.push(Sample::new(op(-2, false), [real(&[])]).fails("Dim", "a scalar takes 0 and -1"));
+            out.push(Sample::new(op(0, false), [real(&[2]), real(&[2])]).fails("Shape", "two inputs"));
+            out
+        }
+    }
+}

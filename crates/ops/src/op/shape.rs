@@ -5,8 +5,8 @@ use smallvec::smallvec;
 
 use super::{Cat, Expand, Permute, Reshape, Slice, SliceGrad, inputs, no_compose, no_sizes};
 use crate::{
-    Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops, Outs,
-    Promote, Value, View, Vjp, sum_to,
+    Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops, Outs, Promote,
+    Value, View, Vjp, sum_to,
 };
 
 impl OpRule for Reshape {
@@ -168,7 +168,9 @@ impl Slice {
             let end = if self.end == i64::MIN { -1 } else { place(self.end, -1, size - 1) };
             (start, div_ceil((start - end).max(0), self.step.saturating_neg()))
         };
-        Ok(Span { dim, start: start.max(0) as usize, step: self.step as isize, len: len as usize })
+        // The step to nowhere does not count, however long it is.
+        let step = if len < 2 { self.step.signum() } else { self.step };
+        Ok(Span { dim, start: start.max(0) as usize, step: step as isize, len: len as usize })
     }
 }
 
@@ -210,9 +212,7 @@ impl OpRule for Slice {
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
         let shape = &cx.x_metas[0].shape;
         let span = self.span(shape)?;
-        cx.only(0, || {
-            cx.dy()?.slice_grad(span.dim as i64, span.start as i64, span.step as i64, shape[span.dim] as i64)
-        })
+        cx.only(0, || cx.dy()?.slice_grad(span.dim as i64, span.start as i64, span.step as i64, shape[span.dim] as i64))
     }
 
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
@@ -239,19 +239,28 @@ impl OpRule for SliceGrad {
 
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
         let [dy] = inputs(x)?;
+        if dy.dtype == DType::Bool {
+            return Err(Error::dtype("takes numbers, got bool; cast first"));
+        }
+        if dy.shape.is_empty() {
+            return Err(Error::dim("a scalar is no slice of a dimension"));
+        }
+        if self.step == 0 {
+            return Err(Error::dim("the step of a slice must not be 0"));
+        }
         let dim = dy.shape.dim(self.dim)?;
-        let mut shape = dy.shape;
-        let last = self.start + (shape.get(dim).copied().unwrap_or(0) as i64 - 1) * self.step;
-        if self.size < 0 || (shape.get(dim) != Some(&0) && !(0..self.size).contains(&last.max(self.start))) {
+        let (mut shape, len) = (dy.shape, dy.shape[dim] as i64);
+        let last = (len - 1).max(0).checked_mul(self.step).and_then(|reach| reach.checked_add(self.start));
+        // Nothing may start at the end, something not.
+        let within = |at: i64| (0..self.size.saturating_add(i64::from(len == 0))).contains(&at);
+        if self.size < 0 || !within(self.start) || !last.is_some_and(within) {
             return Err(Error::shape(format!(
-                "{:?} elements from {} by {} do not lie within {}",
-                shape.get(dim),
-                self.start,
-                self.step,
-                self.size
+                "{len} elements from {} by {} do not lie within {}",
+                self.start, self.step, self.size
             )));
         }
         shape[dim] = self.size as usize;
+        shape.checked_numel()?;
         Ok(smallvec![dy.with_shape(shape)])
     }
 
@@ -275,7 +284,8 @@ impl OpRule for SliceGrad {
                 let parts = [zeros(self.start)?, dy.clone(), zeros(after)?];
                 return Ok(smallvec![V::cat(&parts.each_ref(), dim as i64)?]);
             }
-            let index = V::arange(self.start as f64, self.step as f64, meta.shape[dim] as i64, DType::I64, meta.device)?;
+            let index =
+                V::arange(self.start as f64, self.step as f64, meta.shape[dim] as i64, DType::I64, meta.device)?;
             Ok(smallvec![index.index_add(dy, dim as i64, self.size)?])
         })())
     }
@@ -328,7 +338,7 @@ impl OpRule for Cat {
                     first.shape
                 )));
             }
-            out.shape[dim] += m.shape[dim];
+            out.shape[dim] = out.shape[dim].saturating_add(m.shape[dim]);
             out.device = out.device.meet(m.device)?;
         }
         out.shape.checked_numel()?;
@@ -369,3 +379,299 @@ impl OpRule for Cat {
     no_sizes!();
 }
 
+#[cfg(feature = "spec")]
+mod spec {
+    use super::*;
+    use crate::spec::{Dtypes, Input, OpSpec, RefArray, Sample, axes, axis, bools, ints, real};
+
+    impl OpSpec for Reshape {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let sizes = self.sizes.get().unwrap_or(&[]);
+            let known: i64 = sizes.iter().filter(|&&n| n >= 0).product();
+            let size = |n: i64| if n < 0 { x[0].data.len() / known as usize } else { n as usize };
+            let shape: Vec<usize> = sizes.iter().map(|&n| size(n)).collect();
+            vec![RefArray::new(&shape, x[0].data.clone())]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |from: &[usize], to: &[i64]| Sample::new(Reshape { sizes: to.into() }, [real(from)]);
+            let good: [(&[usize], &[i64]); 14] = [
+                (&[2, 6], &[3, 4]),
+                (&[2, 6], &[12]),
+                (&[2, 3, 4], &[6, 4]),
+                (&[2, 3, 4], &[2, -1]),
+                (&[2, 3, 4], &[-1]),
+                (&[4, 3], &[2, 2, 1, 3]),
+                (&[1], &[]),
+                (&[], &[1, 1]),
+                (&[], &[-1]),
+                (&[0, 3], &[3, 0]),
+                (&[0, 3], &[-1, 3]),
+                (&[0], &[2, 0, 2]),
+                (&[2, 2, 2, 2, 2, 2, 2, 2], &[4, 4, 4, 4]),
+                (&[16], &[2, 1, 2, 1, 2, 1, 2, 1]),
+            ];
+            let mut out: Vec<Sample> = good.iter().map(|(from, to)| new(from, to).on(Dtypes::All)).collect();
+            out.push(new(&[2, 3], &[4, 2]).fails("Shape", "6 elements are not 8"));
+            out.push(new(&[2, 3], &[-1, 4]).fails("Shape", "4 does not divide 6"));
+            out.push(new(&[2, 3], &[-1, -1]).fails("Shape", "two unknown sizes"));
+            out.push(new(&[2, 3], &[-2, 3]).fails("Shape", "a negative size"));
+            out.push(new(&[0, 3], &[-1, 0]).fails("Shape", "any size would fit"));
+            out.push(new(&[2, 3], &[i64::MAX, i64::MAX, 4]).fails("Shape", "more elements than addresses"));
+            out.push(new(&[1], &[1; 9]).fails("Dim", "rank 9"));
+            out.push(Sample::new(Reshape { sizes: [1].into() }, [real(&[1]), real(&[1])]).fails("Shape", "two inputs"));
+            out
+        }
+    }
+
+    impl OpSpec for Permute {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let x = &x[0];
+            let order = axes(&self.dims, x.shape.len());
+            let shape: Vec<usize> = order.iter().map(|&d| x.shape[d]).collect();
+            vec![RefArray::from_fn(&shape, |y| {
+                let mut at = vec![0; y.len()];
+                y.iter().zip(&order).for_each(|(&i, &d)| at[d] = i);
+                x.at(&at)
+            })]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |from: &[usize], dims: &[i64]| Sample::new(Permute { dims: dims.into() }, [real(from)]);
+            let good: [(&[usize], &[i64]); 9] = [
+                (&[2, 3], &[1, 0]),
+                (&[2, 3], &[0, 1]),
+                (&[2, 3, 4], &[2, 0, 1]),
+                (&[2, 3, 4], &[-1, 0, -2]),
+                (&[2, 1, 3, 2], &[0, 2, 3, 1]),
+                (&[5], &[0]),
+                (&[], &[]),
+                (&[2, 0, 3], &[2, 1, 0]),
+                (&[1, 2, 1, 3, 2, 1, 2, 2], &[7, 6, 5, 4, 3, 2, 1, 0]),
+            ];
+            let mut out: Vec<Sample> = good.iter().map(|(from, dims)| new(from, dims).on(Dtypes::All)).collect();
+            out.push(new(&[2, 3], &[0]).fails("Dim", "a dimension is missing"));
+            out.push(new(&[2, 3], &[]).fails("Dim", "all dimensions are missing"));
+            out.push(new(&[2, 3], &[0, 0]).fails("Dim", "named twice"));
+            out.push(new(&[2, 3], &[0, 2]).fails("Dim", "out of range"));
+            out.push(new(&[], &[0]).fails("Dim", "a scalar has no dimension"));
+            out.push(new(&[2, 3], &[0; 9]).fails("Dim", "nine dimensions"));
+            out
+        }
+    }
+
+    impl OpSpec for Expand {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let sizes = self.sizes.get().unwrap_or(&[]);
+            let lead = sizes.len() - x[0].shape.len();
+            let size = |(d, &n): (usize, &i64)| if n < 0 { x[0].shape[d - lead] } else { n as usize };
+            let shape: Vec<usize> = sizes.iter().enumerate().map(size).collect();
+            vec![x[0].broadcast_to(&shape)]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |from: &[usize], to: &[i64]| Sample::new(Expand { sizes: to.into() }, [real(from)]);
+            let good: [(&[usize], &[i64]); 10] = [
+                (&[3, 1], &[3, 4]),
+                (&[3], &[2, 3]),
+                (&[1, 3, 1], &[2, 4, -1, 5]),
+                (&[], &[]),
+                (&[], &[2, 3]),
+                (&[2, 3], &[-1, -1]),
+                (&[1, 3], &[0, 3]),
+                (&[0, 1], &[0, 4]),
+                (&[1], &[1]),
+                (&[2, 1], &[1, 2, 1, 2, 1, 2, 2, 3]),
+            ];
+            let mut out: Vec<Sample> = good.iter().map(|(from, to)| new(from, to).on(Dtypes::All)).collect();
+            out.push(new(&[3], &[4]).fails("Shape", "3 is neither 1 nor 4"));
+            out.push(new(&[2, 3], &[3]).fails("Shape", "fewer dimensions"));
+            out.push(new(&[3], &[-1, 3]).fails("Shape", "-1 for a new dimension"));
+            out.push(new(&[1], &[-2]).fails("Shape", "a negative size"));
+            out.push(new(&[1, 1], &[i64::MAX, i64::MAX]).fails("Shape", "more elements than addresses"));
+            out.push(new(&[1], &[1; 9]).fails("Dim", "rank 9"));
+            out
+        }
+    }
+
+    /// Places along a dimension of `size` that a slice shows, counted as Python does, one by one.
+    fn places(op: &Slice, size: usize) -> Vec<usize> {
+        let size = size as i128;
+        let absolute = |at: i64| if at < 0 { i128::from(at) + size } else { i128::from(at) };
+        let (mut at, step) = (absolute(op.start), i128::from(op.step));
+        let mut out = vec![];
+        if step > 0 {
+            let end = absolute(op.end).min(size);
+            at = at.max(0);
+            while at < end {
+                out.push(at as usize);
+                at += step;
+            }
+        } else {
+            let end = if op.end == i64::MIN { -1 } else { absolute(op.end).max(-1) };
+            at = at.min(size - 1);
+            while at > end {
+                out.push(at as usize);
+                at += step;
+            }
+        }
+        out
+    }
+
+    impl OpSpec for Slice {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let x = &x[0];
+            let d = axis(self.dim, x.shape.len());
+            let places = places(self, x.shape[d]);
+            let mut shape = x.shape.clone();
+            shape[d] = places.len();
+            vec![RefArray::from_fn(&shape, |y| {
+                let mut at = y.to_vec();
+                at[d] = places[y[d]];
+                x.at(&at)
+            })]
+        }
+
+        fn samples() -> Vec<Sample> {
+            const ALL: i64 = i64::MAX;
+            let new = |from: &[usize], [dim, start, end, step]: [i64; 4]| {
+                Sample::new(Slice { dim, start, end, step }, [real(from)])
+            };
+            let good: [(&[usize], [i64; 4]); 24] = [
+                (&[7], [0, 2, 5, 1]),
+                (&[7], [0, 0, ALL, 1]),
+                (&[7], [0, 1, ALL, 2]),
+                (&[7], [0, 0, 7, 3]),
+                (&[7], [0, -3, ALL, 1]),
+                (&[7], [0, 0, -2, 1]),
+                (&[7], [0, -100, 100, 1]),
+                (&[7], [0, 5, 2, 1]),
+                (&[7], [0, 7, ALL, 1]),
+                (&[7], [0, -1, i64::MIN, -1]),
+                (&[7], [0, ALL, i64::MIN, -2]),
+                (&[7], [0, 5, 1, -2]),
+                (&[7], [0, -2, -5, -1]),
+                (&[7], [0, 1, 5, -1]),
+                (&[7], [0, 6, -100, -3]),
+                (&[7], [0, 3, ALL, ALL]),
+                (&[2, 3], [0, 0, ALL, ALL]),
+                (&[2, 3], [0, 1, i64::MIN, i64::MIN]),
+                (&[3, 4, 2], [1, 1, 3, 1]),
+                (&[3, 4, 2], [-2, -1, i64::MIN, -1]),
+                (&[3, 4, 2], [-1, 1, 2, 1]),
+                (&[0], [0, 0, ALL, 1]),
+                (&[0, 3], [0, -1, i64::MIN, -1]),
+                (&[1, 2, 1, 3, 2, 1, 2, 2], [3, 0, ALL, 2]),
+            ];
+            let mut out: Vec<Sample> = good.iter().map(|(from, s)| new(from, *s).on(Dtypes::All)).collect();
+            out.push(new(&[7], [0, 0, 7, 0]).fails("Dim", "step 0"));
+            out.push(new(&[7], [1, 0, 7, 1]).fails("Dim", "out of range"));
+            out.push(new(&[], [0, 0, 1, 1]).fails("Dim", "a scalar has no dimension"));
+            out
+        }
+    }
+
+    impl OpSpec for SliceGrad {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let dy = &x[0];
+            let d = axis(self.dim, dy.shape.len());
+            let mut shape = dy.shape.clone();
+            shape[d] = self.size as usize;
+            let mut dx = RefArray::zeros(&shape);
+            crate::spec::each_index(&dy.shape, |i| {
+                let mut at = i.to_vec();
+                at[d] = (self.start + i[d] as i64 * self.step) as usize;
+                *dx.at_mut(&at) += dy.at(i);
+            });
+            vec![dx]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |from: &[usize], [dim, start, step, size]: [i64; 4]| {
+                Sample::new(SliceGrad { dim, start, step, size }, [real(from)])
+            };
+            let good: [(&[usize], [i64; 4]); 15] = [
+                (&[3], [0, 2, 1, 7]),
+                (&[7], [0, 0, 1, 7]),
+                (&[3], [0, 1, 2, 7]),
+                (&[3], [0, 6, -3, 7]),
+                (&[7], [0, 6, -1, 7]),
+                (&[1], [0, 3, 100, 4]),
+                (&[0], [0, 0, 1, 3]),
+                (&[0], [0, 3, 1, 3]),
+                (&[0], [0, 0, -2, 3]),
+                (&[0], [0, 0, 1, 0]),
+                (&[3, 2, 2], [1, 1, 1, 4]),
+                (&[3, 2, 2], [-2, 3, -2, 4]),
+                (&[3, 4, 1], [-1, 1, 1, 2]),
+                (&[0, 2], [1, 0, 2, 3]),
+                (&[1, 2, 1, 2, 2, 1, 2, 2], [3, 0, 2, 3]),
+            ];
+            let mut out: Vec<Sample> = good.iter().map(|(from, s)| new(from, *s)).collect();
+            for &(from, s) in good.iter().take(5) {
+                let op = SliceGrad { dim: s[0], start: s[1], step: s[2], size: s[3] };
+                out.push(Sample::new(op, [ints(from, -9, 9)]).on(Dtypes::Ints));
+            }
+            out.push(new(&[3], [0, 5, 1, 7]).fails("Shape", "past the end"));
+            out.push(new(&[3], [0, -1, 1, 7]).fails("Shape", "before the start"));
+            out.push(new(&[3], [0, 1, -1, 7]).fails("Shape", "before the start"));
+            out.push(new(&[3], [0, 1, i64::MAX, 7]).fails("Shape", "past all addresses"));
+            out.push(new(&[0], [0, 4, 1, 3]).fails("Shape", "starts past the end"));
+            out.push(new(&[3], [0, 0, 1, -7]).fails("Shape", "a negative size"));
+            out.push(new(&[3], [0, 1, 0, 7]).fails("Dim", "step 0"));
+            out.push(new(&[3], [1, 0, 1, 7]).fails("Dim", "out of range"));
+            out.push(new(&[], [0, 0, 1, 7]).fails("Dim", "a scalar has no dimension"));
+            out.push(
+                Sample::new(SliceGrad { dim: 0, start: 0, step: 1, size: 3 }, [bools(&[3])]).fails("DType", "bool"),
+            );
+            out
+        }
+    }
+
+    impl OpSpec for Cat {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let d = axis(self.dim, x[0].shape.len());
+            let mut shape = x[0].shape.clone();
+            shape[d] = x.iter().map(|x| x.shape[d]).sum();
+            vec![RefArray::from_fn(&shape, |y| {
+                let mut at = y.to_vec();
+                for x in x {
+                    if at[d] < x.shape[d] {
+                        return x.at(&at);
+                    }
+                    at[d] -= x.shape[d];
+                }
+                f64::NAN // Not reached: the sizes add up.
+            })]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |dim, shapes: &[&[usize]]| {
+                Sample::new(Cat { dim }, shapes.iter().map(|s| real(s)).collect::<Vec<Input>>())
+            };
+            let good: [(i64, &[&[usize]]); 12] = [
+                (0, &[&[2, 3], &[1, 3]]),
+                (1, &[&[2, 3], &[2, 1], &[2, 4]]),
+                (-1, &[&[2, 3], &[2, 2]]),
+                (-2, &[&[2, 3], &[2, 3]]),
+                (1, &[&[2, 1, 3], &[2, 2, 3], &[2, 1, 3]]),
+                (0, &[&[5]]),
+                (0, &[&[2], &[0], &[3]]),
+                (0, &[&[0], &[0]]),
+                (1, &[&[2, 0], &[2, 3]]),
+                (0, &[&[1, 0], &[2, 0]]),
+                (0, &[&[1]; 12].map(|s: &[usize; 1]| &s[..])),
+                (4, &[&[1, 2, 1, 2, 1, 2, 1, 2], &[1, 2, 1, 2, 3, 2, 1, 2]]),
+            ];
+            let mut out: Vec<Sample> = good.iter().map(|(dim, shapes)| new(*dim, shapes).on(Dtypes::All)).collect();
+            let mixed = [ints(&[2], -3, 3).of(DType::I32), real(&[3]), bools(&[2])];
+            out.push(Sample::new(Cat { dim: 0 }, mixed).note("dtypes meet"));
+            out.push(new(0, &[]).fails("Shape", "nothing to join"));
+            out.push(new(0, &[&[2, 3], &[2, 4]]).fails("Shape", "another dimension differs"));
+            out.push(new(0, &[&[2, 3], &[3]]).fails("Shape", "ranks differ"));
+            out.push(new(2, &[&[2, 3], &[2, 3]]).fails("Dim", "out of range"));
+            out.push(new(0, &[&[], &[]]).fails("Dim", "scalars have no dimension"));
+            out
+        }
+    }
+}
