@@ -20,7 +20,6 @@ trait Keyed: Element<Stored: Copy + Send + Sync + 'static> {
     fn key(stored: Self::Stored, largest: bool) -> Self::Key;
 }
 
-
 macro_rules! keyed {
     (int $($t:ty)*) => {$(
         impl Keyed for $t {

@@ -120,7 +120,8 @@ impl<T: Real> Max<'_, T> {
         to: usize,
         width: usize,
     ) {
-        let (mut best, mut at) = ([T::LOWEST; BLOCK], [(h0.min(self.h - 1) * self.w + w0.min(self.w - 1)) as i64; BLOCK]);
+        let (mut best, mut at) =
+            ([T::LOWEST; BLOCK], [(h0.min(self.h - 1) * self.w + w0.min(self.w - 1)) as i64; BLOCK]);
         for r in 0..hn {
             for s in 0..wn {
                 let place = (h0 + r * self.pool.dilation[0]) * self.w + w0 + s * self.pool.dilation[1];
@@ -234,7 +235,9 @@ mod tests {
                 let (mut best, mut at) = (f64::NEG_INFINITY, -1);
                 for (r, s) in (0..p.kernel[0] * p.kernel[1]).map(|t| (t / p.kernel[1], t % p.kernel[1])) {
                     let (y, x_) = (i * p.stride[0] + r * p.dilation[0], j * p.stride[1] + s * p.dilation[1]);
-                    let (Some(y), Some(x_)) = (y.checked_sub(p.padding[0]), x_.checked_sub(p.padding[1])) else { continue };
+                    let (Some(y), Some(x_)) = (y.checked_sub(p.padding[0]), x_.checked_sub(p.padding[1])) else {
+                        continue;
+                    };
                     if y < h && x_ < w {
                         let v = x[(plane * h + y) * w + x_];
                         if at < 0 || v > best || (v.is_nan() && !best.is_nan()) {
@@ -267,7 +270,9 @@ mod tests {
                 assert_eq!(outs[1].to_vec::<i64>().unwrap(), at);
                 let mut again = [make(dtype, &small)];
                 super::run(PoolPass::MaxGather, p, &[&x, &outs[1]], &mut again).unwrap();
-                assert!(again[0].to_f64_vec().unwrap().iter().zip(&got).all(|(a, b)| a == b || a.is_nan() && b.is_nan()));
+                assert!(
+                    again[0].to_f64_vec().unwrap().iter().zip(&got).all(|(a, b)| a == b || a.is_nan() && b.is_nan())
+                );
             }
         }
         back(p, dtype, shape, &at);
@@ -308,7 +313,8 @@ mod tests {
     fn an_index_outside_is_an_error() {
         crate::register();
         let (dy, index) = (signal(DType::F32, &[1, 1, 1, 1]), from_i64(&[4], &[1, 1, 1, 1]));
-        let error = super::run(PoolPass::MaxInput, &pool(2, 2, 0, 1), &[&dy, &index], &mut [out(DType::F32, &[1, 1, 2, 2])]);
+        let error =
+            super::run(PoolPass::MaxInput, &pool(2, 2, 0, 1), &[&dy, &index], &mut [out(DType::F32, &[1, 1, 2, 2])]);
         assert!(error.is_err());
     }
 

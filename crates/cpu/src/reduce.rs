@@ -36,7 +36,10 @@ pub(crate) fn run(op: Fold, dims: &Dims, x: &Array, y: &mut Array) -> Result<()>
     let plan = Plan::new(dims, x);
     if matches!(op, Fold::Max | Fold::Min) && plan.count == 0 && plan.outputs > 0 {
         let what = if op == Fold::Max { "largest" } else { "smallest" };
-        return Err(Error::kernel(format!("dimensions {dims:?} of {:?} hold nothing, so no {what} element", x.shape())));
+        return Err(Error::kernel(format!(
+            "dimensions {dims:?} of {:?} hold nothing, so no {what} element",
+            x.shape()
+        )));
     }
     if op == Fold::Mean && !x.dtype().is_float() {
         return Err(Error::unavailable(format!("a mean of {} has no kernel; cast it to a float first", x.dtype())));

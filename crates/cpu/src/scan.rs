@@ -181,12 +181,13 @@ mod tests {
         crate::register();
         let x = signal(DType::F32, &[30, 40, 70]);
         same_bits(|| {
-            [0, 1, 2].map(|dim| {
-                let mut y = out(DType::F32, &[30, 40, 70]);
-                super::run(Fold::Sum, dim, dim == 1, &x, &mut y).unwrap();
-                y
-            })
-            .into()
+            [0, 1, 2]
+                .map(|dim| {
+                    let mut y = out(DType::F32, &[30, 40, 70]);
+                    super::run(Fold::Sum, dim, dim == 1, &x, &mut y).unwrap();
+                    y
+                })
+                .into()
         });
     }
 }

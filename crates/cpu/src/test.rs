@@ -1,13 +1,11 @@
 //! Helpers of this crate's tests.
 
-use std::sync::{Mutex, PoisonError};
-
 use esker_ops::Array;
 use esker_tensor::{DType, Dims, Element, Layout, Shape};
 use half::{bf16, f16};
 
 use crate::isa::{self, Isa};
-use crate::operand;
+use crate::{operand, threads};
 
 fn list(shape: &[usize]) -> Shape {
     Shape::new(shape).unwrap()
@@ -38,7 +36,11 @@ pub(crate) fn seeded(dtype: DType, shape: &[usize], seed: u64) -> Array {
         .map(|_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let unit = (state >> 11) as f64 / (1u64 << 53) as f64;
-            if dtype.is_float() { unit * 4.0 - 2.0 } else { (unit * 20.0).floor() - if dtype == DType::U8 { 0.0 } else { 10.0 } }
+            if dtype.is_float() {
+                unit * 4.0 - 2.0
+            } else {
+                (unit * 20.0).floor() - if dtype == DType::U8 { 0.0 } else { 10.0 }
+            }
         })
         .collect();
     from_f64(dtype, &values, shape)
@@ -103,11 +105,9 @@ pub(crate) fn bits(x: &Array) -> Vec<u8> {
     x.layout().indices().flat_map(|i| x.storage().bytes()[i * size..(i + 1) * size].to_vec()).collect()
 }
 
-static FORCING: Mutex<()> = Mutex::new(());
-
 /// Runs `f` under every instruction set that there is and with 1, 2 and 3 threads, and requires equal bits.
 pub(crate) fn same_bits(f: impl Fn() -> Vec<Array>) {
-    let _guard = FORCING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _settings = crate::test_settings();
     let want: Vec<Vec<u8>> = f().iter().map(bits).collect();
     for choice in [Isa::Avx512, Isa::Avx2, Isa::Portable] {
         if isa::force(Some(choice)).is_ok() {
@@ -116,8 +116,11 @@ pub(crate) fn same_bits(f: impl Fn() -> Vec<Array>) {
         }
     }
     isa::force(None).unwrap();
-    for threads in [1, 2, 3] {
-        let got: Vec<Vec<u8>> = crate::threads::with_threads(threads, || f().iter().map(bits).collect());
-        assert!(got == want, "{threads} threads give other bits");
+    let before = threads::num_threads();
+    for n in [1, 2, 3] {
+        threads::set_num_threads(n);
+        let got: Vec<Vec<u8>> = f().iter().map(bits).collect();
+        assert!(got == want, "{n} threads give other bits");
     }
+    threads::set_num_threads(before);
 }

@@ -77,7 +77,14 @@ fn run_as<T: Real>(row: &Row, x: &[Array], y: &mut [Array]) -> Result<()> {
             let (x, classes, lse, dloss) = (source(x), source(classes), source(lse), source(dloss));
             let (dx, ignore) = (target(dx)?, *ignore);
             over_rows(rows, 8 * n, &|rows| cross_entropy::Backward::<T> {
-                x, classes, lse, dloss, dx, rows, n, ignore,
+                x,
+                classes,
+                lse,
+                dloss,
+                dx,
+                rows,
+                n,
+                ignore,
             });
         }
         _ => return Err(Error::kernel(format!("{row:?} got the wrong number of operands"))),

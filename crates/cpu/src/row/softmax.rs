@@ -22,9 +22,7 @@ impl<T: Real> RealTask<T> for Forward<T> {
         for row in self.rows.clone() {
             let (x, y) = (self.x.at(row * self.n), self.y.at(row * self.n));
             // SAFETY: the caller vouches that the row lies within both.
-            unsafe {
-                if self.log { log_row::<V>(x, y, self.n) } else { row_of::<V>(x, y, self.n) }
-            }
+            unsafe { if self.log { log_row::<V>(x, y, self.n) } else { row_of::<V>(x, y, self.n) } }
         }
     }
 }
@@ -107,9 +105,7 @@ impl<T: Real> RealTask<T> for Backward<T> {
             let at = row * self.n;
             let (y, dy, dx) = (self.y.at(at), self.dy.at(at), self.dx.at(at));
             // SAFETY: the caller vouches that the row lies within all three.
-            unsafe {
-                if self.log { log_back::<V>(y, dy, dx, self.n) } else { back::<V>(y, dy, dx, self.n) }
-            }
+            unsafe { if self.log { log_back::<V>(y, dy, dx, self.n) } else { back::<V>(y, dy, dx, self.n) } }
         }
     }
 }

@@ -108,7 +108,11 @@ fn normalize_and_gradient() {
                 let b = dy.iter().zip(&y).map(|(a, b)| a * b).sum::<f64>() / n as f64;
                 y.into_iter().zip(dy).map(move |(y, dy)| s * (dy - a - y * b)).collect::<Vec<_>>()
             });
-            near(&run(&Row::NormalizeGrad, &[&y, &rstd, &dy], &[shape])[0], &grads.collect::<Vec<_>>(), "normalize_grad");
+            near(
+                &run(&Row::NormalizeGrad, &[&y, &rstd, &dy], &[shape])[0],
+                &grads.collect::<Vec<_>>(),
+                "normalize_grad",
+            );
         }
     }
 }
