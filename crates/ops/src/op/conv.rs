@@ -41,7 +41,7 @@ impl Geometry {
 
     fn output(&self, x: &Shape, w: &Shape) -> Result<Shape> {
         let groups = self.groups;
-        if groups == 0 || x[1] != w[1] * groups || !w[0].is_multiple_of(groups) {
+        if groups == 0 || w[1].checked_mul(groups) != Some(x[1]) || !w[0].is_multiple_of(groups) {
             return Err(Error::shape(format!(
                 "{groups} groups need an input of {} channels and output channels divisible by {groups}; \
                  got input {x:?} and weight {w:?}",

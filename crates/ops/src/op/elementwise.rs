@@ -2,11 +2,14 @@
 //! infinities and NaN follow IEEE 754.
 
 use std::f64::consts::FRAC_1_SQRT_2;
-#[cfg(feature = "spec")]
-use std::f64::{INFINITY as INF, NAN};
 
 use crate::map::elementwise;
 use crate::{MapOnnx, Onnx, OnnxNode, OnnxRef};
+
+#[cfg(feature = "spec")]
+const INF: f64 = f64::INFINITY;
+#[cfg(feature = "spec")]
+const NAN: f64 = f64::NAN;
 
 elementwise! {
     /// `x + y`.

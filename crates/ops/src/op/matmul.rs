@@ -47,6 +47,15 @@ fn as_matrix<V: Value>(v: &V, column: bool) -> Result<V> {
     }
 }
 
+/// The rows of a stack of matrices under one another; `stack` has as many.
+fn rows<V: Value>(v: &V, stack: &Shape, width: usize) -> Result<V> {
+    match width {
+        // -1 says nothing where there are no columns.
+        0 => v.reshape([stack[..stack.len() - 1].iter().product(), 0usize]),
+        width => v.reshape([-1, width as i64]),
+    }
+}
+
 fn transposed<V: Value>(v: &V) -> Result<V> {
     let rank = v.meta().shape.len() as i64;
     let mut order: Vec<i64> = (0..rank).collect();
@@ -94,7 +103,7 @@ impl OpRule for Matmul {
             if let ([.., k], [_, _]) = (&x.meta().shape[..], &y.meta().shape[..])
                 && x.meta().shape.len() > 2
             {
-                let rows = x.reshape([-1, *k as i64])?;
+                let rows = rows(x, &s.x, *k)?;
                 return Ok(smallvec![rows.matmul(y)?.reshape(s.out)?]);
             }
             let x = as_matrix(x, false)?.expand(s.x)?;
@@ -122,13 +131,8 @@ impl OpRule for Matmul {
                     // One weight for a whole batch: a single product over all rows.
                     let k = s.x[last];
                     let n = s.y[last];
-                    // -1 says nothing about a matrix without columns.
-                    let rows = |v: &V, width: usize| match width {
-                        0 => v.reshape([s.x[..last].iter().product(), 0]),
-                        width => v.reshape([-1, width as i64]),
-                    };
-                    let x = rows(&x.expand(s.x)?, k)?;
-                    (&cx.x_metas[1].shape, transposed(&x)?.matmul(&rows(&dy, n)?)?)
+                    let x = rows(&x.expand(s.x)?, &s.x, k)?;
+                    (&cx.x_metas[1].shape, transposed(&x)?.matmul(&rows(&dy, &s.x, n)?)?)
                 } else {
                     (&cx.x_metas[1].shape, transposed(&x)?.matmul(&dy)?)
                 }

@@ -92,7 +92,7 @@ impl RefArray {
         let mut out = Self::zeros(&self.shape);
         let n = self.shape.get(axis).copied().unwrap_or(1);
         let stride: usize = self.shape.iter().skip(axis + 1).product();
-        for start in (0..self.data.len()).filter(|i| i / stride % n == 0) {
+        for start in (0..self.data.len()).filter(|i| (i / stride).is_multiple_of(n)) {
             let places = (0..n).map(|k| start + k * stride);
             let line: Vec<f64> = places.clone().map(|i| self.data[i]).collect();
             places.zip(f(&line)).for_each(|(i, y)| out.data[i] = y);
