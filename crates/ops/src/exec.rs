@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use esker_tensor::{DType, Device, Dims, Error, Layout, Result};
 use smallvec::SmallVec;
 
-use crate::{Array, ConvPass, Kernel, Lowering, Meta, Metas, Op, Outs, PoolPass, Promote, Random, Value, backend};
+use crate::{Array, ConvPass, Kernel, Lowering, Meta, Metas, Op, Outs, PoolPass, Promote, Value, backend};
 
 impl Value for Array {
     fn meta(&self) -> Meta {
@@ -104,7 +104,7 @@ pub fn run(op: &Op, inputs: &[&Array], metas: &[Meta], outs: &Metas) -> Result<O
 /// Elementwise kernels keep the memory order of their inputs; convolution and pooling work channels-last.
 fn output_layout(kernel: &Kernel, inputs: &[&Array], out: &Meta) -> Layout {
     let order = match kernel {
-        Kernel::Map(_) | Kernel::Random(Random::Dropout { .. }) => {
+        Kernel::Map(_) => {
             let full = inputs.iter().filter(|x| *x.shape() == out.shape && !x.layout().is_contiguous());
             full.filter_map(|x| x.layout().dense_order()).next()
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::rc::Rc;
 
 use esker_tensor::{DType, Device, Result};
 
@@ -10,7 +11,7 @@ use crate::exec::prepare;
 use crate::op::elementwise::Gelu;
 use crate::scalar::{Dual, Num, Prim, Program, Scalar};
 use crate::table::rows;
-use crate::{ElemFn, Grad, MapOp, Metas, Op, Outs, run};
+use crate::{ElemFn, Grad, MapOp, Meta, Metas, Op, Outs, Value, run};
 
 /// Every sample with each dtype that it is for.
 fn each(mut f: impl FnMut(&str, &Sample, DType)) {
@@ -134,7 +135,7 @@ fn compositions_give_what_is_inferred() {
                 assert_eq!(y.iter().map(|y| y.0).collect::<Metas>(), outs, "{name} {dtype}: {sample:?}");
             }
             None => {
-                let metas: Vec<crate::Meta> = x.iter().map(|x| x.0).collect();
+                let metas: Vec<Meta> = x.iter().map(|x| x.0).collect();
                 let lowering = sample.op.lower(&metas);
                 assert_ne!(lowering, crate::Lowering::Compose, "{name} neither runs nor composes: {sample:?}");
             }
@@ -155,7 +156,7 @@ fn gradients_have_the_metas_of_their_inputs() {
             return;
         }
         let (x, outs) = inferred(sample, dtype, Device::Cpu).unwrap();
-        let metas: Vec<crate::Meta> = x.iter().map(|x| x.0).collect();
+        let metas: Vec<Meta> = x.iter().map(|x| x.0).collect();
         let keep = |mask: u8, i: usize, v: Described| (mask >> i.min(7) & 1 == 1).then_some(v);
         let cx = crate::Vjp {
             name: sample.op.name(),
@@ -203,6 +204,143 @@ fn sizes_are_visited() {
     assert_eq!(visited(Arange { start: 0.0.into(), step: 1.0.into(), len: 8, dtype, device }.into()), [8]);
     assert!(visited(Sum { dims: 1.into(), keepdim: true }.into()).is_empty());
     assert!(visited(MapOp::Add.into()).is_empty());
+}
+
+// ---- compositions and gradient rules, run by the references
+
+/// A value whose ops are computed by their references.
+#[derive(Clone)]
+struct Exact(Meta, Rc<RefArray>);
+
+impl Exact {
+    fn new(meta: Meta, y: &RefArray) -> Self {
+        Self(meta, Rc::new(y.rounded(meta.dtype)))
+    }
+}
+
+impl Value for Exact {
+    fn meta(&self) -> Meta {
+        self.0
+    }
+
+    fn apply(op: Op, inputs: &[&Self]) -> Result<Outs<Self>> {
+        let (x, _, outs) = prepare(&op, inputs)?;
+        let y = op.reference(&x.iter().map(|x| (*x.1).clone()).collect::<Vec<_>>());
+        Ok(outs.iter().zip(&y).map(|(&m, y)| Exact::new(m, y)).collect())
+    }
+
+    fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {
+        let meta = Meta::new(dtype, esker_tensor::Shape::empty(), device);
+        Ok(Exact::new(meta, &RefArray::new(&[], vec![value])))
+    }
+}
+
+/// The promoted inputs of a sample, with f64 under test.
+fn exact(sample: &Sample, seed: u64) -> Vec<Exact> {
+    let x = sample.materialize(DType::F64, seed).unwrap();
+    let x: Vec<Exact> = x.iter().map(|x| Exact::new(x.meta(), &RefArray::of(x).unwrap())).collect();
+    let (x, ..) = prepare(&sample.op, &x.iter().collect::<Vec<_>>()).unwrap();
+    x.into_iter().map(|x| x.into_owned()).collect()
+}
+
+#[test]
+fn compositions_equal_the_references() {
+    each(|name, sample, dtype| {
+        if sample.is_error() || dtype != DType::F64 {
+            return;
+        }
+        let x = exact(sample, 1);
+        let Some(y) = sample.op.compose(&x.iter().collect::<Vec<_>>()) else { return };
+        let y = y.unwrap_or_else(|e| panic!("{name}: {e}: {sample:?}"));
+        let want = sample.op.reference(&x.iter().map(|x| (*x.1).clone()).collect::<Vec<_>>());
+        for (y, want) in y.iter().zip(&want) {
+            let want = want.rounded(y.0.dtype);
+            // The middle of a step function is not what its differences are there.
+            let step = matches!(sample.op, Op::MapGrad(_)) && !sample.smooth;
+            let difference = y.1.differs_from(&want, y.0.dtype, sample.slack);
+            assert!(step || difference.is_none(), "{name}: {difference:?}: {sample:?}");
+        }
+    });
+}
+
+/// `sum(a * b)`.
+fn dot(a: &RefArray, b: &RefArray) -> f64 {
+    assert_eq!(a.shape, b.shape);
+    a.data.iter().zip(&b.data).map(|(a, b)| a * b).sum()
+}
+
+#[test]
+fn gradient_rules_agree_with_central_differences_of_the_references() {
+    let mut checked = BTreeSet::new();
+    each(|name, sample, dtype| {
+        let Grad::Saves { inputs, outputs } = sample.op.grad() else { return };
+        if sample.is_error() || dtype != DType::F64 || !sample.smooth {
+            return;
+        }
+        let x = exact(sample, 2);
+        let metas: Vec<Meta> = x.iter().map(|x| x.0).collect();
+        let y = Exact::apply(sample.op.clone(), &x.iter().collect::<Vec<_>>()).unwrap();
+        let random = |m: &Meta, seed| RefArray::new(&m.shape, super::real(&m.shape).values(seed));
+        let float = |m: &Meta, seed| m.dtype.is_float().then(|| Exact::new(*m, &random(m, seed)));
+        let dy: Vec<Option<Exact>> = y.iter().enumerate().map(|(k, y)| float(&y.0, 100 + k as u64)).collect();
+        let towards: Vec<Option<Exact>> = metas.iter().enumerate().map(|(i, m)| float(m, 200 + i as u64)).collect();
+        let keep = |mask: u8, i: usize, v: &Exact| (mask >> i.min(7) & 1 == 1).then(|| v.clone());
+        let cx = crate::Vjp {
+            name: sample.op.name(),
+            x_metas: &metas,
+            x: &x.iter().enumerate().map(|(i, v)| keep(inputs, i, v)).collect::<Vec<_>>(),
+            y: &y.iter().enumerate().map(|(i, v)| keep(outputs, i, v)).collect::<Vec<_>>(),
+            dy: &dy,
+            needs: &metas.iter().map(|m| m.dtype.is_float()).collect::<Vec<_>>(),
+        };
+        let dx = sample.op.vjp(&cx).unwrap_or_else(|e| panic!("{name}: {e}: {sample:?}"));
+        let got: f64 = dx.iter().zip(&towards).filter_map(|p| Some(dot(&p.0.as_ref()?.1, &p.1.as_ref()?.1))).sum();
+        let along = |t: f64| -> f64 {
+            let moved = x.iter().zip(&towards).map(|(x, v)| match v {
+                Some(v) => {
+                    let data = x.1.data.iter().zip(&v.1.data).map(|(x, v)| x + t * v).collect();
+                    RefArray { data, ..(*x.1).clone() }
+                }
+                None => (*x.1).clone(),
+            });
+            let y = sample.op.reference(&moved.collect::<Vec<_>>());
+            y.iter().zip(&dy).filter_map(|(y, dy)| Some(dot(y, &dy.as_ref()?.1))).sum()
+        };
+        // References that are themselves differences carry their noise into these.
+        let (step, tolerance) = if sample.slack > 0.0 { (1e-3, 1e-5) } else { (1e-5, 1e-8) };
+        let want = (along(step) - along(-step)) / (2.0 * step);
+        let scale = want.abs().max(1.0) * (y.iter().map(|y| y.1.data.len()).sum::<usize>() as f64).sqrt().max(1.0);
+        assert!((got - want).abs() <= tolerance * scale, "{name}: {got} is not {want}: {sample:?}");
+        checked.insert(sample.op.name());
+    });
+    assert!(checked.len() > 50, "only {} ops were checked", checked.len());
+}
+
+/// Ties have no derivative that differences could find; the rules say who gets the gradient.
+#[test]
+fn gradients_at_ties() {
+    let make = |v: &[f64]| {
+        let meta = Meta::new(DType::F64, [v.len()].into(), Device::Cpu);
+        Exact::new(meta, &RefArray::new(&[v.len()], v.to_vec()))
+    };
+    let by_first = |op: Op, x: &[&Exact]| {
+        let y: Vec<_> = Exact::apply(op.clone(), x).unwrap().into_iter().map(Some).collect();
+        let ones = |y: &Exact| Exact::new(y.0, &y.1.map(|_| 1.0));
+        let cx = crate::Vjp {
+            name: op.name(),
+            x_metas: &x.iter().map(|x| x.0).collect::<Vec<_>>(),
+            x: &x.iter().map(|&x| Some(x.clone())).collect::<Vec<_>>(),
+            y: &y,
+            dy: &[y[0].as_ref().map(ones)],
+            needs: &[true, true],
+        };
+        op.vjp(&cx).unwrap()[0].clone().unwrap().1.data.clone()
+    };
+    let x = make(&[2.0, 1.0, 2.0]);
+    let (dim, keepdim) = (0, false);
+    assert_eq!(by_first(crate::op::Amax { dims: ().into(), keepdim }.into(), &[&x]), [0.5, 0.0, 0.5]);
+    assert_eq!(by_first(crate::op::Max { dim, keepdim }.into(), &[&x]), [1.0, 0.0, 0.0]);
+    assert_eq!(by_first(crate::op::Min { dim, keepdim }.into(), &[&make(&[2.0, 1.0, 1.0])]), [0.0, 1.0, 0.0]);
 }
 
 // ---- expressions
