@@ -86,8 +86,6 @@ pub(crate) trait Lanes: Copy {
 pub(crate) trait RealLanes: Lanes<E: Real> {
     /// Lane by lane difference.
     unsafe fn sub(self, o: Self) -> Self;
-    /// Lane by lane quotient.
-    unsafe fn div(self, o: Self) -> Self;
     /// `self * a + b`, rounded once.
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
     /// `self * 2^n` for whole numbers `n` from -2000 to 2000, rounded once; `self` is in [0.5, 2].
@@ -124,8 +122,6 @@ pub(crate) trait Real: Num {
     fn minus(self, o: Self) -> Self;
     /// `self * 2^n`, rounded once.
     fn scaled(self, n: Self) -> Self;
-    /// Quotient.
-    fn per(self, o: Self) -> Self;
 }
 
 macro_rules! num_int {
@@ -211,10 +207,6 @@ impl Real for f32 {
         let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
         self * power(half) * power(n - half)
     }
-    #[inline(always)]
-    fn per(self, o: Self) -> Self {
-        self / o
-    }
 }
 
 impl Real for f64 {
@@ -261,10 +253,6 @@ impl Real for f64 {
         let half = n >> 1;
         let power = |n: i64| f64::from_bits(((n + 1023) << 52) as u64);
         self * power(half) * power(n - half)
-    }
-    #[inline(always)]
-    fn per(self, o: Self) -> Self {
-        self / o
     }
 }
 
@@ -359,14 +347,6 @@ impl<T: Real> RealLanes for Plain<T> {
         Self(out)
     }
     #[inline(always)]
-    unsafe fn div(self, o: Self) -> Self {
-        let mut out = self.0;
-        for (a, b) in out.iter_mut().zip(o.0) {
-            *a = a.per(b);
-        }
-        Self(out)
-    }
-    #[inline(always)]
     unsafe fn mul_add(self, a: Self, b: Self) -> Self {
         let mut out = self.0;
         for ((x, a), b) in out.iter_mut().zip(a.0).zip(b.0) {
@@ -406,7 +386,7 @@ mod x86 {
 
     macro_rules! lanes {
         ($(#[$doc:meta])* $Name:ident [$E:ident; $Reg:ident x $count:literal] at $($i:literal),*;
-         $set1:ident $loadu:ident $storeu:ident $add:ident $mul:ident $sub:ident $div:ident $fmadd:ident;
+         $set1:ident $loadu:ident $storeu:ident $add:ident $mul:ident $sub:ident $fmadd:ident;
          larger $larger:ident, smaller $smaller:ident, scale $scale:ident;
          $($masked:item)*) => {
             $(#[$doc])*
@@ -453,10 +433,6 @@ mod x86 {
                 #[inline(always)]
                 unsafe fn sub(self, o: Self) -> Self {
                     Self(unsafe { [$($sub(self.0[$i], o.0[$i])),*] })
-                }
-                #[inline(always)]
-                unsafe fn div(self, o: Self) -> Self {
-                    Self(unsafe { [$($div(self.0[$i], o.0[$i])),*] })
                 }
                 #[inline(always)]
                 unsafe fn mul_add(self, a: Self, b: Self) -> Self {
@@ -532,7 +508,7 @@ mod x86 {
     lanes! {
         /// Sixteen f32 in one AVX-512 register.
         F32x16 [f32; __m512 x 1] at 0;
-        _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_mul_ps _mm512_sub_ps _mm512_div_ps
+        _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_mul_ps _mm512_sub_ps
         _mm512_fmadd_ps;
         larger larger_512, smaller smaller_512, scale scale_512;
         #[inline(always)]
@@ -548,7 +524,7 @@ mod x86 {
     lanes! {
         /// Sixteen f64 in two AVX-512 registers.
         F64x8x2 [f64; __m512d x 2] at 0, 1;
-        _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_mul_pd _mm512_sub_pd _mm512_div_pd
+        _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_mul_pd _mm512_sub_pd
         _mm512_fmadd_pd;
         larger larger_512d, smaller smaller_512d, scale scale_512d;
         #[inline(always)]
@@ -574,7 +550,7 @@ mod x86 {
     lanes! {
         /// Sixteen f32 in two AVX2 registers.
         F32x8x2 [f32; __m256 x 2] at 0, 1;
-        _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_mul_ps _mm256_sub_ps _mm256_div_ps
+        _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_mul_ps _mm256_sub_ps
         _mm256_fmadd_ps;
         larger larger_256, smaller smaller_256, scale scale_256;
     }
@@ -582,7 +558,7 @@ mod x86 {
     lanes! {
         /// Sixteen f64 in four AVX2 registers.
         F64x4x4 [f64; __m256d x 4] at 0, 1, 2, 3;
-        _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_mul_pd _mm256_sub_pd _mm256_div_pd
+        _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_mul_pd _mm256_sub_pd
         _mm256_fmadd_pd;
         larger larger_256d, smaller smaller_256d, scale scale_256d;
     }

@@ -1,11 +1,38 @@
 //! Esker's kernel families on the CPU: SIMD by instruction set and the compute pool.
 #![allow(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod arg_reduce;
+mod backend;
+mod concat;
+mod conv;
+mod copy;
+mod gather;
 mod gemm;
 mod isa;
+mod lanes;
+mod map;
+mod matmul;
+mod operand;
+mod pool;
+mod random;
+mod reduce;
+mod row;
+mod scan;
+mod strided;
+#[cfg(test)]
+mod test;
+mod vector;
 pub mod threads;
 
 pub use isa::{Isa, force as force_isa, isa};
+pub use threads::{num_threads, set_num_threads};
+
+/// Registers the CPU as the backend of `Device::Cpu`; calls after the first do nothing.
+pub fn register() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| esker_ops::register(esker_tensor::Device::Cpu, std::sync::Arc::new(backend::CpuBackend)));
+}
 
 /// Threads and the instruction set are settings of the process; tests that change them take turns.
 #[cfg(test)]

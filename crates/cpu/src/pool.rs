@@ -120,8 +120,10 @@ impl<T: Real> Max<'_, T> {
         to: usize,
         width: usize,
     ) {
-        let (mut best, mut at) =
-            ([T::LOWEST; BLOCK], [(h0.min(self.h - 1) * self.w + w0.min(self.w - 1)) as i64; BLOCK]);
+        let (mut best, mut at) = (
+            [T::LOWEST; BLOCK],
+            [(h0.min(self.h.saturating_sub(1)) * self.w + w0.min(self.w.saturating_sub(1))) as i64; BLOCK],
+        );
         for r in 0..hn {
             for s in 0..wn {
                 let place = (h0 + r * self.pool.dilation[0]) * self.w + w0 + s * self.pool.dilation[1];
@@ -130,7 +132,7 @@ impl<T: Real> Max<'_, T> {
                     std::slice::from_raw_parts(self.x.at((n * self.h * self.w + place) * self.c + start), width)
                 };
                 for ((&v, best), at) in x.iter().zip(&mut best).zip(&mut at) {
-                    let better = (v > *best) | ((v != v) & (*best == *best));
+                    let better = (v > *best) | (v.is_nan() & !best.is_nan());
                     *best = if better { v } else { *best };
                     *at = if better { place as i64 } else { *at };
                 }
@@ -147,7 +149,7 @@ impl<T: Real> Max<'_, T> {
 // ---- there and back by index
 
 /// Channels of a block of the passes by index.
-const STRIP: usize = 16;
+const STRIP: usize = 64;
 
 fn unpool<T: Real>(dy: &Array, index: &Array, dx: &mut Array) -> Result<()> {
     let ([n, c, oh, ow], [_, _, h, w]) = (sizes(dy)?, sizes(dx)?);

@@ -234,7 +234,8 @@ fn pairs<T: Num, F: Folding>(parts: &[T]) -> T {
 fn halve<T: Num, F: Folding>(mut lanes: [T; LANES]) -> T {
     for half in [8, 4, 2, 1] {
         for l in 0..half {
-            lanes[l] = F::two(lanes[l], lanes[l + half]);
+            // The mask changes nothing; it spares a check of bounds.
+            lanes[l % LANES] = F::two(lanes[l % LANES], lanes[(l + half) % LANES]);
         }
     }
     lanes[0]

@@ -89,8 +89,8 @@ impl<T: Running> Task<T> for Blocks<T> {
             match self.op {
                 Fold::Sum | Fold::Mean => self.fold(T::Acc::ZERO, |a, b| a.plus(b)),
                 Fold::Prod => self.fold(T::Acc::ONE, |a, b| a.times(b)),
-                Fold::Max => self.fold(T::Acc::LOWEST, |a, b| larger(a, b)),
-                Fold::Min => self.fold(T::Acc::HIGHEST, |a, b| smaller(a, b)),
+                Fold::Max => self.fold(T::Acc::LOWEST, larger),
+                Fold::Min => self.fold(T::Acc::HIGHEST, smaller),
             }
         }
     }
@@ -99,6 +99,9 @@ impl<T: Running> Task<T> for Blocks<T> {
 impl<T: Running> Blocks<T> {
     #[inline(always)]
     unsafe fn fold(self, first: T::Acc, f: impl Fn(T::Acc, T::Acc) -> T::Acc) {
+        if self.inner == 1 {
+            return self.lines(first, f);
+        }
         let blocks = self.inner.div_ceil(BLOCK);
         for item in self.items {
             let start = item % blocks * BLOCK;
@@ -118,6 +121,33 @@ impl<T: Running> Blocks<T> {
                     *acc = f(*acc, x.widen());
                     *y = T::narrow(*acc);
                 }
+            }
+        }
+    }
+}
+
+impl<T: Running> Blocks<T> {
+    /// As [`Blocks::fold`] where the dimension is the innermost one.
+    #[inline(always)]
+    fn lines(self, first: T::Acc, f: impl Fn(T::Acc, T::Acc) -> T::Acc) {
+        for item in self.items {
+            let at = item * self.size;
+            // SAFETY: line `item` lies within both arrays, as the caller of `run` vouches.
+            let (x, y) = unsafe {
+                (
+                    std::slice::from_raw_parts(self.x.at(at), self.size),
+                    std::slice::from_raw_parts_mut(self.y.at(at), self.size),
+                )
+            };
+            let mut acc = first;
+            let mut step = |x: &T, y: &mut T| {
+                acc = f(acc, x.widen());
+                *y = T::narrow(acc);
+            };
+            if self.reverse {
+                x.iter().zip(y).rev().for_each(|(x, y)| step(x, y));
+            } else {
+                x.iter().zip(y).for_each(|(x, y)| step(x, y));
             }
         }
     }

@@ -17,7 +17,7 @@ use esker_tensor::{Result, Storage};
 
 pub(crate) use micro::Element;
 use micro::Kernel;
-pub(crate) use pack::{Source, Strided, pack_lines};
+pub(crate) use pack::{Source, Strided};
 
 use crate::threads::{parallel, parallel_for};
 

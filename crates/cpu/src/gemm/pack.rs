@@ -82,29 +82,3 @@ unsafe fn transpose<T: Element>(p: *const T, line: isize, step: isize, count: us
         }
     }
 }
-
-/// Packs lines that a function produces: `produce(line, buffer)` writes steps `ks` of a line into `buffer`
-/// (`ks.len()` elements, arbitrary before).
-pub(crate) fn pack_lines<T: Element>(
-    lines: Range<usize>,
-    kc: usize,
-    width: usize,
-    dst: &mut [T],
-    mut produce: impl FnMut(usize, &mut [T]),
-) {
-    let mut buffer = [T::default(); super::KC];
-    let buffer = &mut buffer[..kc];
-    for (panel, dst) in dst.chunks_exact_mut(width * kc).enumerate() {
-        let first = lines.start + panel * width;
-        let count = width.min(lines.end - first);
-        for i in 0..count {
-            produce(first + i, buffer);
-            for (k, &x) in buffer.iter().enumerate() {
-                dst[k * width + i] = x;
-            }
-        }
-        for row in dst.chunks_exact_mut(width) {
-            row[count..].fill(T::default());
-        }
-    }
-}
