@@ -49,6 +49,7 @@ pub fn capture_at(
     mut model: impl FnMut(i64, &[Array]) -> Result<Vec<Array>>,
 ) -> Result<Graph> {
     let batches: &[i64] = if symbolic { &PROBES } else { &[1] };
+    check_names(inputs)?;
     let traces = batches
         .iter()
         .map(|&n| {
@@ -59,6 +60,14 @@ pub fn capture_at(
         .collect::<Result<Vec<_>>>()?;
     let graph = Merge { batches, traces: &traces }.graph(inputs)?;
     Ok(graph.without_dead_code())
+}
+
+fn check_names(inputs: &[InputSpec]) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    match inputs.iter().find(|i| i.name.is_empty() || !seen.insert(&i.name)) {
+        Some(i) => Err(Error::capture(format!("every input needs a name of its own, one is `{}`", i.name))),
+        None => Ok(()),
+    }
 }
 
 /// Traces of one model for several batches, which must differ in sizes alone.
@@ -80,9 +89,10 @@ impl Merge<'_> {
                 value.name = Some(spec.name.clone());
             }
         }
-        for (k, (id, _)) in first.consts.iter().enumerate() {
+        let mut free = (0..).map(|k: usize| format!("const_{k}")).filter(|name| inputs.iter().all(|i| i.name != *name));
+        for (id, _) in &first.consts {
             if let Some(value) = values.get_mut(*id) {
-                value.name = Some(format!("const_{k}"));
+                value.name = free.next();
             }
         }
         let name = |k: usize| if first.outputs.len() == 1 { "output".to_string() } else { format!("output_{k}") };

@@ -1,5 +1,6 @@
 //! The graph itself: nodes in an order in which they can run, values with their sizes, constants.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use esker_ops::{Array, Meta, Op};
@@ -142,6 +143,7 @@ impl Graph {
     /// transposed weight) is called after it.
     pub fn name_consts<'a>(&mut self, names: impl IntoIterator<Item = (&'a str, &'a Array)>) {
         let names: Vec<(&str, &Array)> = names.into_iter().collect();
+        let mut taken: HashSet<String> = self.values.iter().filter_map(|v| v.name.clone()).collect();
         for c in &self.consts {
             let shared = || names.iter().filter(|(_, a)| a.storage().id() == c.array.storage().id());
             let exact = shared().find(|(_, a)| a.layout() == c.array.layout() && a.dtype() == c.array.dtype());
@@ -151,7 +153,8 @@ impl Graph {
                 _ => None,
             };
             if let (Some(name), Some(value)) = (name, self.values.get_mut(c.id.index())) {
-                value.name = Some(name);
+                let later = (1..).map(|k: usize| format!("{name}_{k}"));
+                value.name = std::iter::once(name.clone()).chain(later).find(|n| taken.insert(n.clone()));
             }
         }
     }
@@ -221,7 +224,7 @@ impl Graph {
     /// # Errors
     /// `Capture` with what does not hold.
     pub fn validate(&self) -> Result<()> {
-        let mut names = std::collections::HashSet::new();
+        let mut names = HashSet::new();
         for id in self.inputs.iter().chain(self.consts.iter().map(|c| &c.id)) {
             let name = self.value(*id)?.name.as_deref().unwrap_or("");
             if name.is_empty() || !names.insert(name) {

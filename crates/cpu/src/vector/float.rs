@@ -78,7 +78,8 @@ impl<L: Lane> Num for V<L> {
     unary! { abs }
     #[inline(always)]
     fn floor_div(self, o: Self) -> Self {
-        (self / o).floor()
+        // SAFETY: as above.
+        V(unsafe { self.0.each2(o.0, Num::floor_div) })
     }
     #[inline(always)]
     fn remainder(self, o: Self) -> Self {

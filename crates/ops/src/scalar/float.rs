@@ -28,9 +28,14 @@ impl Num for f64 {
     fn abs(self) -> f64 {
         f64::abs(self)
     }
-    #[inline(always)]
     fn floor_div(self, o: f64) -> f64 {
-        f64::floor(self / o)
+        // The rounded quotient may reach the next whole number; the remainder is exact.
+        let rest = self % o;
+        if o == 0.0 || rest.is_nan() {
+            return f64::floor(self / o);
+        }
+        let quotient = (self - rest) / o - if rest != 0.0 && (rest < 0.0) != (o < 0.0) { 1.0 } else { 0.0 };
+        f64::round(quotient)
     }
     #[inline(always)]
     fn remainder(self, o: f64) -> f64 {
