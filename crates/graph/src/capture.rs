@@ -1,6 +1,6 @@
 //! Capture: a model run on arrays without values becomes a graph whose sizes follow the batch.
 
-use esker_ops::{Array, Op};
+use esker_ops::{Array, Op, Sizes, op};
 use esker_tensor::{DType, Error, Result};
 
 use crate::ir::{bytes_of, meta_array, shape_at};
@@ -82,7 +82,10 @@ impl Merge<'_> {
         for (other, &n) in rest.iter().zip(self.batches.iter().skip(1)) {
             self.check_wiring(first, other, n)?;
         }
-        let nodes = (0..first.nodes.len()).map(|i| self.node(i)).collect::<Result<_>>()?;
+        let (consts, mut nodes) = self.consts(first)?;
+        for i in 0..first.nodes.len() {
+            nodes.push(self.node(i)?);
+        }
         let mut values = (0..first.metas.len()).map(|i| self.value(i)).collect::<Result<Vec<_>>>()?;
         for (&id, spec) in first.inputs.iter().zip(inputs) {
             if let Some(value) = values.get_mut(id) {
@@ -90,8 +93,8 @@ impl Merge<'_> {
             }
         }
         let mut free = (0..).map(|k: usize| format!("const_{k}")).filter(|name| inputs.iter().all(|i| i.name != *name));
-        for (id, _) in &first.consts {
-            if let Some(value) = values.get_mut(*id) {
+        for c in &consts {
+            if let Some(value) = values.get_mut(c.id.index()) {
                 value.name = free.next();
             }
         }
@@ -102,7 +105,7 @@ impl Merge<'_> {
             values,
             inputs: ids(&first.inputs),
             outputs: ids(&first.outputs).into_iter().enumerate().map(|(k, id)| Output { name: name(k), id }).collect(),
-            consts: first.consts.iter().map(|(id, array)| Const { id: value_id(*id), array: array.clone() }).collect(),
+            consts,
         })
     }
 
@@ -134,21 +137,36 @@ impl Merge<'_> {
                 "the model's structure depends on the batch size: it returns other values for a batch of {at} than for {n}"
             )));
         }
-        self.check_consts(first, other, n)
-    }
-
-    fn check_consts(&self, first: &Trace, other: &Trace, n: i64) -> Result<()> {
-        for ((id, a), (other_id, b)) in first.consts.iter().zip(&other.consts) {
-            if id != other_id || !same(a, b)? {
-                let at = self.batches.first().copied().unwrap_or(0);
-                let reader = first.nodes.iter().find(|s| s.inputs.contains(id)).map_or("the result", |s| s.op.name());
-                return Err(Error::capture(format!(
-                    "a constant {a:?} that {reader} reads differs between a batch of {at} and one of {n}; compute it \
-                     with ops on the inputs, or draw random numbers outside of the model"
-                )));
-            }
+        if first.consts.iter().zip(&other.consts).any(|((a, _), (b, _))| a != b) {
+            return Err(Error::capture("the model's structure depends on the batch size: it reads other constants"));
         }
         Ok(())
+    }
+
+    /// Constants, and nodes for those that hold one number in a shape that follows the batch.
+    fn consts(&self, first: &Trace) -> Result<(Vec<Const>, Vec<Node>)> {
+        let (mut consts, mut nodes) = (Vec::new(), Vec::new());
+        for (k, (id, array)) in first.consts.iter().enumerate() {
+            let all: Vec<&Array> = self.traces.iter().filter_map(|t| t.consts.get(k)).map(|(_, a)| a).collect();
+            if all.iter().try_fold(true, |same_so_far, a| Ok::<_, Error>(same_so_far && same(array, a)?))? {
+                consts.push(Const { id: value_id(*id), array: array.clone() });
+                continue;
+            }
+            let value = uniform(&all)?.ok_or_else(|| {
+                let reader = first.nodes.iter().find(|s| s.inputs.contains(id)).map_or("the result", |s| s.op.name());
+                Error::capture(format!(
+                    "a constant {array:?} that {reader} reads differs between batches of {:?}; compute it with ops on \
+                     the inputs, or draw random numbers outside of the model",
+                    self.batches
+                ))
+            })?;
+            let info = self.value(*id)?;
+            let sizes = info.dims.iter().map(|d| d.at(1).unwrap_or(1)).collect::<Vec<_>>();
+            let (dtype, device) = (info.dtype, esker_tensor::Device::Meta);
+            let op = op::Full { value: value.into(), sizes: Sizes::new(&sizes), dtype, device }.into();
+            nodes.push(Node { op, sizes: info.dims, inputs: Vec::new(), outputs: vec![value_id(*id)] });
+        }
+        Ok((consts, nodes))
     }
 
     fn value(&self, i: usize) -> Result<ValueInfo> {
@@ -232,6 +250,23 @@ fn same(a: &Array, b: &Array) -> Result<bool> {
         return Ok(false);
     }
     Ok((a.storage().id() == b.storage().id() && a.layout() == b.layout()) || bytes_of(a)? == bytes_of(b)?)
+}
+
+/// The number that all elements of all these arrays are, in whatever shape.
+fn uniform(arrays: &[&Array]) -> Result<Option<f64>> {
+    let [first, ..] = arrays else { return Ok(None) };
+    let mut element: Option<Vec<u8>> = None;
+    for array in arrays {
+        for bytes in bytes_of(array)?.chunks_exact(first.dtype().size()) {
+            if element.get_or_insert_with(|| bytes.to_vec()) != bytes {
+                return Ok(None);
+            }
+        }
+    }
+    let Some(element) = element else { return Ok(Some(0.0)) };
+    let Some(value) = first.to_f64_vec()?.first().copied() else { return Ok(None) };
+    let exact = bytes_of(&Array::scalar(value, first.dtype())?)? == element;
+    Ok(exact.then_some(value))
 }
 
 fn value_id(i: usize) -> ValueId {

@@ -69,6 +69,9 @@ impl OpRule for Arange {
             return Onnx::None("Range is exported for int64 only; its float form rounds differently");
         }
         let (start, step) = (self.start.get(), self.step.get());
+        if start.fract() != 0.0 || step.fract() != 0.0 || step == 0.0 {
+            return Onnx::None("Range counts in integers and its step is not 0");
+        }
         let end = start + step * cx.y[0].shape[0] as f64;
         let [start, end, step] = [start, end, step].map(|v| OnnxRef::Scalar(v, DType::I64));
         OnnxNode::new("Range", vec![start, end, step]).into()
