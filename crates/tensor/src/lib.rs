@@ -6,6 +6,7 @@
 mod device;
 mod dtype;
 mod error;
+mod file;
 mod layout;
 mod shape;
 mod storage;
@@ -16,6 +17,7 @@ pub mod pool;
 pub use device::Device;
 pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
+pub use file::write_atomic;
 pub use layout::Layout;
 pub use shape::{Dims, MAX_RANK, PerDim, Shape, Strides};
 pub use storage::Storage;
