@@ -14,6 +14,7 @@ use crate::proto::{
 };
 use crate::rule::{Bounds, Input, Piece, Rule, rule};
 use crate::simplify::simplify;
+use crate::widen::{data_input, result, wide};
 
 /// The oldest opset that is written.
 pub const MIN_OPSET: u32 = 13;
@@ -84,6 +85,13 @@ fn ir_version(opset: u32) -> i64 {
         21..=22 => 10,
         _ => 11,
     }
+}
+
+/// A name in the file and what it stands for.
+#[derive(Clone)]
+struct Typed {
+    name: String,
+    dtype: DType,
 }
 
 /// A file under construction.
@@ -186,12 +194,14 @@ impl Writer {
         let bound = batches.iter().map(|&n| graph.bind(n, Device::Meta)).collect::<Result<_>>()?;
         let bounds = Bounds { batches, bound };
         for (i, node) in graph.nodes.iter().enumerate() {
-            let x = node.inputs.iter().map(|id| named(&names, *id)).collect::<Result<Vec<_>>>()?;
+            let x =
+                node.inputs.iter().map(|id| Ok(Typed { name: named(&names, *id)?, dtype: graph.value(*id)?.dtype }));
+            let x = x.collect::<Result<Vec<_>>>()?;
             let y = match rule(graph, i, &bounds, self.opset)? {
                 Rule::Nodes(pieces) => self.pieces(&pieces, node.op.name(), &x, node.outputs.len())?,
                 Rule::Compose if depth < MAX_DEPTH => {
                     let composed = composition(graph, node)?;
-                    self.graph(&composed, x, depth + 1)?
+                    self.graph(&composed, x.into_iter().map(|t| t.name).collect(), depth + 1)?
                 }
                 Rule::Compose => {
                     return Err(Error::capture(format!("{} composes into itself without end", node.op.name())));
@@ -205,33 +215,74 @@ impl Writer {
     }
 
     /// Writes a rule's nodes; returns the names of the op's `results`.
-    fn pieces(&mut self, pieces: &[Piece], op: &str, x: &[String], results: usize) -> Result<Vec<String>> {
-        let mut made: Vec<Vec<String>> = Vec::with_capacity(pieces.len());
-        let broken = || Error::capture(format!("the ONNX rule of {op} reads what is not there"));
+    fn pieces(&mut self, pieces: &[Piece], op: &str, x: &[Typed], results: usize) -> Result<Vec<String>> {
+        let mut made: Vec<Vec<Typed>> = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            let mut inputs = Vec::with_capacity(piece.inputs.len());
             let mut attributes: Vec<AttributeProto> = piece.attrs.iter().map(|(n, v)| attribute(n, v)).collect();
+            let mut inputs = Vec::with_capacity(piece.inputs.len());
             for input in &piece.inputs {
-                inputs.push(match input {
-                    Input::Op(i) => x.get(*i).cloned().ok_or_else(broken)?,
-                    Input::Piece(i, k) => made.get(*i).and_then(|m| m.get(*k)).cloned().ok_or_else(broken)?,
-                    Input::Ints(dims) if piece.op_type == "Reshape" => self.target(dims, &mut attributes)?,
-                    Input::Ints(dims) => self.ints(dims)?,
-                    Input::Scalar(value, dtype) => self.constant(&Array::scalar(*value, *dtype)?, "scalar")?,
-                    Input::Size(dim) => self.size_scalar(*dim)?,
-                    Input::Absent => String::new(),
-                });
+                inputs.push(self.input(input, piece.op_type, x, &made, &mut attributes).map_err(|e| e.prefix(op))?);
             }
-            let outputs: Vec<String> = (0..piece.outputs.max(1)).map(|_| self.unique(op)).collect();
-            let name = outputs.first().cloned().unwrap_or_default();
-            let mut proto = node(piece.op_type, &name, inputs, outputs.clone());
-            proto.attribute = attributes;
-            self.nodes.push(proto);
-            made.push(outputs);
+            made.push(self.piece(piece, op, inputs, attributes));
         }
         let last = made.get(made.len().saturating_sub(results)..).unwrap_or_default();
-        let names: Vec<String> = last.iter().filter_map(|m| m.first().cloned()).collect();
-        if names.len() == results { Ok(names) } else { Err(broken()) }
+        let names: Vec<String> = last.iter().filter_map(|m| m.first()).map(|t| t.name.clone()).collect();
+        if names.len() == results {
+            Ok(names)
+        } else {
+            Err(Error::capture(format!("the ONNX rule of {op} lacks results")))
+        }
+    }
+
+    fn input(
+        &mut self,
+        input: &Input,
+        op_type: &str,
+        x: &[Typed],
+        made: &[Vec<Typed>],
+        attributes: &mut Vec<AttributeProto>,
+    ) -> Result<Typed> {
+        let missing = || Error::capture("its ONNX rule reads what is not there");
+        let i64s = |name: String| Typed { name, dtype: DType::I64 };
+        Ok(match input {
+            Input::Op(i) => x.get(*i).cloned().ok_or_else(missing)?,
+            Input::Piece(i, k) => made.get(*i).and_then(|m| m.get(*k)).cloned().ok_or_else(missing)?,
+            Input::Ints(dims) if op_type == "Reshape" => i64s(self.target(dims, attributes)?),
+            Input::Ints(dims) => i64s(self.ints(dims)?),
+            Input::Size(dim) => i64s(self.size_scalar(*dim)?),
+            Input::Scalar(value, dtype) => {
+                Typed { name: self.constant(&Array::scalar(*value, *dtype)?, "scalar")?, dtype: *dtype }
+            }
+            Input::Absent => i64s(String::new()),
+        })
+    }
+
+    /// Writes one node, between casts where it lacks the dtype; returns its outputs.
+    fn piece(&mut self, piece: &Piece, op: &str, mut x: Vec<Typed>, attributes: Vec<AttributeProto>) -> Vec<Typed> {
+        let dtype = x.get(data_input(piece.op_type)).map_or(DType::F32, |t| t.dtype);
+        let wide = wide(piece.op_type, dtype, self.opset);
+        if let Some(to) = wide {
+            for t in x.iter_mut().filter(|t| t.dtype == dtype && !t.name.is_empty()) {
+                t.name = self.cast(&t.name, to);
+            }
+        }
+        let inside = wide.unwrap_or(dtype);
+        let mut outputs: Vec<Typed> = (0..piece.outputs.max(1))
+            .map(|k| Typed { name: self.unique(op), dtype: result(piece.op_type, k, inside, &piece.attrs) })
+            .collect();
+        let names: Vec<String> = outputs.iter().map(|t| t.name.clone()).collect();
+        let inputs = x.into_iter().map(|t| t.name).collect();
+        let mut proto = node(piece.op_type, names.first().map_or(op, String::as_str), inputs, names.clone());
+        proto.attribute = attributes;
+        self.nodes.push(proto);
+        for t in outputs.iter_mut().filter(|t| wide == Some(t.dtype)) {
+            *t = Typed { name: self.cast(&t.name, dtype), dtype };
+        }
+        outputs
+    }
+
+    fn cast(&mut self, name: &str, to: DType) -> String {
+        self.emit("Cast", "cast", vec![name.to_string()], &[("to", OnnxAttr::DType(to))])
     }
 
     /// The target of a `Reshape`: one size that depends on the batch is -1.

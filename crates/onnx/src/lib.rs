@@ -12,6 +12,7 @@ mod import;
 mod proto;
 mod rule;
 mod simplify;
+mod widen;
 
 pub use export::{ExportOptions, MAX_OPSET, MIN_OPSET, export};
 pub use file::{load, save, write_atomic};

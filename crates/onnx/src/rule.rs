@@ -84,6 +84,14 @@ fn depends(name: &str, what: &str) -> Error {
     Error::capture(format!("{name} has no ONNX form here: its {what} depends on the batch size"))
 }
 
+/// Equality by bits, as NaN is a constant too.
+fn same(a: &OnnxRef, b: &OnnxRef) -> bool {
+    match (a, b) {
+        (OnnxRef::Scalar(x, d), OnnxRef::Scalar(y, e)) => x.to_bits() == y.to_bits() && d == e,
+        _ => a == b,
+    }
+}
+
 struct Merge<'a> {
     graph: &'a Graph,
     node: &'a Node,
@@ -119,8 +127,8 @@ impl Merge<'_> {
         let [first, ..] = refs else { return Err(depends(self.node.op.name(), "form")) };
         match first {
             OnnxRef::Ints(list) => self.ints(list.len(), refs),
-            OnnxRef::Scalar(value, dtype) if refs.iter().any(|r| r != first) => self.scalar(*value, *dtype, refs),
-            _ if refs.iter().any(|r| r != first) => Err(depends(self.node.op.name(), "form")),
+            OnnxRef::Scalar(value, dtype) if refs.iter().any(|r| !same(r, first)) => self.scalar(*value, *dtype, refs),
+            _ if refs.iter().any(|r| !same(r, first)) => Err(depends(self.node.op.name(), "form")),
             OnnxRef::In(i) => Ok(Input::Op(*i)),
             OnnxRef::Node(a, b) => Ok(Input::Piece(*a, *b)),
             OnnxRef::Scalar(value, dtype) => Ok(Input::Scalar(*value, *dtype)),

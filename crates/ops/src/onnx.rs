@@ -14,7 +14,7 @@ pub struct OnnxCx<'a> {
     pub y: &'a [Meta],
 }
 
-/// An op in ONNX.
+/// An op in ONNX. Rules need not mind which dtypes an operator takes: the exporter casts where it must.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Onnx {
     /// These nodes in order. An op of one output has the last node's first; an op of `n` outputs has the first output of

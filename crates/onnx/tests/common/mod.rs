@@ -7,13 +7,13 @@ use esker_ops::spec::Sample;
 use esker_tensor::{DType, Device, Result};
 
 /// A sample as a graph with the sizes that it states.
-pub fn fixed(sample: &Sample, dtype: DType) -> Result<Graph> {
+pub(crate) fn fixed(sample: &Sample, dtype: DType) -> Result<Graph> {
     graph(sample, dtype, |_| false)
 }
 
 /// A sample as a graph whose first dimension is the batch, of all inputs that agree in it or of the first alone; `None`
 /// where the op's attributes tie it to one size.
-pub fn batched(sample: &Sample, dtype: DType) -> Option<Graph> {
+pub(crate) fn batched(sample: &Sample, dtype: DType) -> Option<Graph> {
     let first = *sample.inputs.first()?.shape.first()?;
     let agree = |i: usize| sample.inputs[i].shape.first() == Some(&first);
     let some = |g: Graph| g.has_batch().then_some(g);

@@ -24,11 +24,8 @@ fn axis(x: &[Meta], dim: i64) -> usize {
     x.first().and_then(|m| m.shape.dim(dim).ok()).unwrap_or(0)
 }
 
-/// The extreme alone, for dtypes that ONNX's reductions take.
+/// The index of the extreme.
 fn onnx_arg(op_type: &'static str, dim: i64, keepdim: bool, cx: &OnnxCx<'_>) -> Onnx {
-    if cx.x[0].dtype == DType::Bool {
-        return Onnx::None("ArgMax and ArgMin take no bool");
-    }
     if cx.x[0].shape.is_empty() {
         return Onnx::None("ArgMax of a scalar has no axis");
     }

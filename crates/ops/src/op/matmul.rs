@@ -149,9 +149,6 @@ impl OpRule for Matmul {
     }
 
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        if matches!(cx.x[0].dtype, DType::I8 | DType::I16 | DType::U8) {
-            return Onnx::None("MatMul takes no 8- and 16-bit integers");
-        }
         Onnx::node("MatMul", cx)
     }
 

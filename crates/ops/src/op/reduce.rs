@@ -180,9 +180,6 @@ impl OpRule for Amax {
     }
 
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        if cx.x[0].dtype == DType::Bool {
-            return Onnx::None("ReduceMax takes no bool before opset 20");
-        }
         onnx_reduce("ReduceMax", 18, &self.dims, self.keepdim, cx)
     }
 
