@@ -1,6 +1,5 @@
 //! Bad input gives one sentence: the op, what was given, what was needed. Nothing panics.
 
-use esker::ErrorKind;
 use esker::prelude::*;
 
 fn zeros(shape: &[usize]) -> Tensor {

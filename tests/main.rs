@@ -5,9 +5,7 @@
 mod determinism;
 mod docs;
 mod errors;
-mod graph;
 mod layers;
-mod nn;
 mod rules;
 mod table;
 mod tape;

@@ -47,10 +47,6 @@ pub fn gradcheck(f: &dyn Fn(&[Tensor]) -> Result<Vec<Tensor>>, inputs: &[Tensor]
         let Some(y) = weighted(x)?.filter(Tensor::requires_grad) else { return Ok(None) };
         weighted_sum(&gradients(&y, x, true)?, check.seed ^ 0x5eed)
     };
-    let tracked: Vec<Tensor> = inputs.iter().map(track).collect::<Result<_>>()?;
-    if slope(&tracked)?.is_none() {
-        return Ok(());
-    }
     compare(&slope, inputs, check).map_err(|e| e.prefix("second order"))
 }
 
@@ -88,9 +84,11 @@ fn weighted_sum(outputs: &[Tensor], seed: u64) -> Result<Option<Tensor>> {
 
 fn compare(f: &dyn Fn(&[Tensor]) -> Result<Option<Tensor>>, inputs: &[Tensor], check: GradCheck) -> Result<()> {
     let tracked: Vec<Tensor> = inputs.iter().map(track).collect::<Result<_>>()?;
-    let y = f(&tracked)?.filter(Tensor::requires_grad);
-    let y = y.ok_or_else(|| Error::autograd("gradcheck: no output has a gradient"))?;
-    let grads = gradients(&y, &tracked, false)?;
+    // Without a history the tape says that the gradient is zero, and the differences must say so too.
+    let grads = match f(&tracked)?.filter(Tensor::requires_grad) {
+        Some(y) => gradients(&y, &tracked, false)?,
+        None => Vec::new(),
+    };
     for direction in 0..check.directions as u64 {
         let u: Vec<Option<Tensor>> = inputs
             .iter()

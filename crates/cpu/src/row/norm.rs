@@ -26,15 +26,20 @@ impl<T: Real> RealTask<T> for Forward<T> {
             let (x, y) = (self.x.at(row * n), self.y.at(row * n));
             // SAFETY: the caller vouches that the row lies within x and y, and its number within the statistics.
             unsafe {
+                // The first mean is rounded; distances from it tell by how much, which matters when they are small.
                 let mean = T::from_f64(sum::<V>(x, n) / n as f64);
                 let centre = V::splat(mean);
-                let variance = squares::<V>(x, n, centre) / n as f64;
+                let (shift, squares) = moments::<V>(x, n, centre);
+                let (shift, squares) = (shift / n as f64, squares / n as f64);
+                let variance = squares - shift * shift;
+                // Rounding may leave less than nothing; NaN stays.
+                let variance = if variance < 0.0 { 0.0 } else { variance };
                 let rstd = T::from_f64(1.0 / (variance + self.eps).sqrt());
-                let scale = V::splat(rstd);
+                let (scale, rest) = (V::splat(rstd), V::splat(T::from_f64(shift)));
                 sweep!(n, |at, m, _j| {
-                    put(get::<V>(x.add(at), m, T::ZERO).sub(centre).mul(scale), y.add(at), m);
+                    put(get::<V>(x.add(at), m, T::ZERO).sub(centre).sub(rest).mul(scale), y.add(at), m);
                 });
-                *self.mean.at(row) = mean;
+                *self.mean.at(row) = T::from_f64(mean.to_f64() + shift);
                 *self.rstd.at(row) = rstd;
             }
         }
@@ -58,29 +63,31 @@ unsafe fn sum<V: RealLanes<E: Real>>(x: *const V::E, n: usize) -> f64 {
     sum
 }
 
-/// The sum of squared distances from `centre`.
+/// The sums of the distances from `centre` and of their squares.
 ///
 /// # Safety
 /// As [`sum`].
 #[inline(always)]
-unsafe fn squares<V: RealLanes<E: Real>>(x: *const V::E, n: usize, centre: V) -> f64 {
+unsafe fn moments<V: RealLanes<E: Real>>(x: *const V::E, n: usize, centre: V) -> (f64, f64) {
     let mut centre_lanes = [V::E::ZERO; LANES];
-    let mut sum = 0.0;
+    let (mut sum, mut squares) = (0.0, 0.0);
     // SAFETY: the caller vouches for the row.
     unsafe {
         centre.store(centre_lanes.as_mut_ptr());
         for start in (0..n).step_by(BLOCK) {
             let x = x.add(start);
-            let mut acc = four::<V>(V::E::ZERO);
+            let (mut a, mut b) = (four::<V>(V::E::ZERO), four::<V>(V::E::ZERO));
             sweep!(BLOCK.min(n - start), |at, m, j| {
                 // Beyond the row: the centre itself, whose distance adds nothing.
                 let d = get::<V>(x.add(at), m, centre_lanes[0]).sub(centre);
-                acc[j] = d.mul_add(d, acc[j]);
+                a[j] = a[j].add(d);
+                b[j] = d.mul_add(d, b[j]);
             });
-            sum += total(acc);
+            sum += total(a);
+            squares += total(b);
         }
     }
-    sum
+    (sum, squares)
 }
 
 /// Rows of the gradient.
