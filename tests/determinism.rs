@@ -76,7 +76,7 @@ fn one_two_and_three_threads_and_all_instruction_sets_give_the_same_weights() {
     set_num_threads(1);
     let expected = train(6);
     let (first, last) = (train(1).1, train(40).1);
-    assert!(last < 0.7 * first, "the loss falls: {first} {last}");
+    assert!(last < first - 0.05, "the loss falls: {first} {last}");
     for threads in [2, 3] {
         set_num_threads(threads);
         assert_eq!(train(6), expected, "{threads} threads");
