@@ -1,5 +1,6 @@
 //! The user's [`Tensor`], the one door all ops pass ([`dispatch`]), the tape, parameters and grad modes.
 
+mod capture;
 mod convert;
 mod dispatch;
 mod display;
@@ -11,6 +12,7 @@ mod param;
 mod tape;
 mod tensor;
 
+pub use capture::capture;
 pub use dispatch::dispatch;
 pub use display::{PrintOptions, set_print_options};
 pub use grad::{GradOptions, grad, grad_with};
