@@ -1,165 +1,156 @@
-//! What a module is: a forward pass, and a visit that shows its parameters by name.
+//! The module: a function with parts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashSet;
 
 use esker_autograd::{Param, Tensor};
 use esker_tensor::Result;
 
-/// A part of a net with one input and one output. Parts with other signatures have their own `forward`.
+use crate::{Item, StateDict, Visitor, state};
+
+/// A function of a tensor with parameters, buffers and children. A module of several inputs has an inherent `forward` of
+/// its own and reports its parts through [`Visitor::within`].
+///
+/// ```
+/// use esker_autograd::Tensor;
+/// use esker_nn::{Linear, Module, ModuleExt, Visitor};
+/// use esker_ops::Ops;
+///
+/// struct Mlp {
+///     fc1: Linear,
+///     fc2: Linear,
+/// }
+///
+/// impl Module for Mlp {
+///     fn forward(&self, x: &Tensor) -> esker_tensor::Result<Tensor> {
+///         let hidden = self.fc1.forward_in("fc1", x)?.gelu()?;
+///         self.fc2.forward_in("fc2", &hidden)
+///     }
+///
+///     fn visit(&self, v: &mut Visitor<'_>) {
+///         v.child("fc1", &self.fc1);
+///         v.child("fc2", &self.fc2);
+///     }
+/// }
+///
+/// # fn main() -> esker_tensor::Result<()> {
+/// let mlp = Mlp { fc1: Linear::new(4, 8)?, fc2: Linear::new(8, 2)? };
+/// let names: Vec<String> = mlp.named_parameters().into_iter().map(|(name, _)| name).collect();
+/// assert_eq!(names, ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
+/// let error = mlp.forward(&Tensor::zeros([1, 5])?).err().map(|e| e.to_string()).unwrap_or_default();
+/// assert!(error.ends_with("(in fc1)"), "{error}");
+/// # Ok(())
+/// # }
+/// ```
 pub trait Module: Send + Sync {
-    /// Applies the module.
+    /// The module's result for `x`.
     ///
     /// # Errors
-    /// Those of its ops; containers add the path of the child that failed.
+    /// Those of its ops, with the path of the child where they arose.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
 
-    /// Shows parameters, buffers, modes and children to the visitor, each with its name.
-    fn visit(&self, visitor: &mut Visitor<'_>);
+    /// Reports parameters, buffers, the training flag and children, in the order in which they are to be listed.
+    fn visit(&self, v: &mut Visitor<'_>);
 }
 
-/// What a visit shows.
-pub enum Item<'a> {
-    /// A parameter that optimisers move.
-    Param(&'a Param),
-    /// A value that is saved with the parameters but not trained.
-    Buffer(&'a Param),
-    /// Whether the module is in training or evaluation.
-    Mode(&'a Mode),
-}
-
-/// Walks a module tree; knows the path.
-pub struct Visitor<'a> {
-    path: String,
-    f: &'a mut dyn FnMut(&str, Item<'_>),
-}
-
-impl<'a> Visitor<'a> {
-    /// A visitor that calls `f` with the path and each item.
-    pub fn new(f: &'a mut dyn FnMut(&str, Item<'_>)) -> Self {
-        Self { path: String::new(), f }
-    }
-
-    fn at(&mut self, name: &str, f: impl FnOnce(&mut Self)) {
-        let before = self.path.len();
-        if before > 0 && !name.is_empty() {
-            self.path.push('.');
-        }
-        self.path.push_str(name);
-        f(self);
-        self.path.truncate(before);
-    }
-
-    /// Shows a parameter.
-    pub fn param(&mut self, name: &str, param: &Param) {
-        self.at(name, |v| (v.f)(&v.path, Item::Param(param)));
-    }
-
-    /// Shows a buffer.
-    pub fn buffer(&mut self, name: &str, buffer: &Param) {
-        self.at(name, |v| (v.f)(&v.path, Item::Buffer(buffer)));
-    }
-
-    /// Shows the module's own mode.
-    pub fn mode(&mut self, mode: &Mode) {
-        (self.f)(&self.path, Item::Mode(mode));
-    }
-
-    /// Visits a child under `name`.
-    pub fn child(&mut self, name: &str, module: &dyn Module) {
-        self.at(name, |v| module.visit(v));
-    }
-}
-
-/// Training or evaluation: held by modules that behave differently, set through [`ModuleExt::train`].
-#[derive(Debug)]
-pub struct Mode(AtomicBool);
-
-impl Default for Mode {
-    /// Training, as in PyTorch.
-    fn default() -> Self {
-        Self(AtomicBool::new(true))
-    }
-}
-
-impl Mode {
-    /// Whether the module trains.
-    pub fn is_training(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Sets the mode.
-    pub fn set_training(&self, training: bool) {
-        self.0.store(training, Ordering::Relaxed);
-    }
-}
-
-/// What every module can do.
-pub trait ModuleExt: Module {
-    /// Parameters with their paths, in the order of the visit; a shared parameter appears under each of its names.
-    fn named_parameters(&self) -> Vec<(String, Param)> {
-        let mut out = Vec::new();
-        self.visit(&mut Visitor::new(&mut |path, item| {
-            if let Item::Param(p) = item {
-                out.push((path.to_owned(), p.clone()));
-            }
-        }));
-        out
-    }
-
-    /// Parameters, each once.
-    fn parameters(&self) -> Vec<Param> {
-        let mut seen = std::collections::HashSet::new();
-        self.named_parameters().into_iter().map(|(_, p)| p).filter(|p| seen.insert(p.id())).collect()
-    }
-
-    /// Parameters and buffers with their paths.
-    fn named_state(&self) -> Vec<(String, Param)> {
-        let mut out = Vec::new();
-        self.visit(&mut Visitor::new(&mut |path, item| {
-            if let Item::Param(p) | Item::Buffer(p) = item {
-                out.push((path.to_owned(), p.clone()));
-            }
-        }));
-        out
-    }
-
-    /// Number of trained elements.
-    fn num_parameters(&self) -> usize {
-        self.parameters().iter().map(|p| p.shape().numel()).sum()
-    }
-
-    /// Forgets all gradients.
-    fn zero_grad(&self) {
-        self.parameters().iter().for_each(Param::zero_grad);
-    }
-
-    /// Puts the tree in training mode.
-    fn train(&self) {
-        set_mode(self, true);
-    }
-
-    /// Puts the tree in evaluation mode: dropout passes its input on.
-    fn eval(&self) {
-        set_mode(self, false);
-    }
-}
-
-impl<M: Module + ?Sized> ModuleExt for M {}
-
-fn set_mode<M: Module + ?Sized>(module: &M, training: bool) {
-    module.visit(&mut Visitor::new(&mut |_, item| {
-        if let Item::Mode(mode) = item {
-            mode.set_training(training);
-        }
-    }));
-}
-
-impl Module for Box<dyn Module> {
+impl<M: Module + ?Sized> Module for Box<M> {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         (**self).forward(x)
     }
 
-    fn visit(&self, visitor: &mut Visitor<'_>) {
-        (**self).visit(visitor);
+    fn visit(&self, v: &mut Visitor<'_>) {
+        (**self).visit(v);
     }
 }
+
+/// What every module can do by walking its tree.
+pub trait ModuleExt: Module {
+    /// Every part with its path, as [`Module::visit`] reports it.
+    fn each_part(&self, take: &mut dyn FnMut(&str, Item<'_>)) {
+        self.visit(&mut Visitor::new(take));
+    }
+
+    /// The parameters by path; tied parameters appear under each of their names.
+    fn named_parameters(&self) -> Vec<(String, Param)> {
+        let mut found = Vec::new();
+        self.each_part(&mut |path, part| {
+            if let Item::Param(p) = part {
+                found.push((path.to_string(), p.clone()));
+            }
+        });
+        found
+    }
+
+    /// The parameters, tied ones once.
+    fn parameters(&self) -> Vec<Param> {
+        let mut seen = HashSet::new();
+        self.named_parameters().into_iter().map(|(_, p)| p).filter(|p| seen.insert(p.id())).collect()
+    }
+
+    /// The number of elements of all parameters, tied ones counted once.
+    fn num_parameters(&self) -> usize {
+        self.parameters().iter().map(|p| p.shape().numel()).sum()
+    }
+
+    /// Switches the whole tree to training (dropout drops).
+    fn train(&self) {
+        self.set_training(true);
+    }
+
+    /// Switches the whole tree to evaluation (dropout passes).
+    fn eval(&self) {
+        self.set_training(false);
+    }
+
+    /// Switches the whole tree to training or to evaluation.
+    fn set_training(&self, training: bool) {
+        self.each_part(&mut |_, part| {
+            if let Item::Mode(mode) = part {
+                mode.set_training(training);
+            }
+        });
+    }
+
+    /// Forgets the gradients of all parameters.
+    fn zero_grad(&self) {
+        self.each_part(&mut |_, part| {
+            if let Item::Param(p) = part {
+                p.zero_grad();
+            }
+        });
+    }
+
+    /// Freezes or thaws all parameters.
+    fn set_trainable(&self, trainable: bool) {
+        self.each_part(&mut |_, part| {
+            if let Item::Param(p) = part {
+                p.set_trainable(trainable);
+            }
+        });
+    }
+
+    /// The result for `x`; errors name the module as `name`. What modules call their children with.
+    ///
+    /// # Errors
+    /// Those of [`Module::forward`].
+    fn forward_in(&self, name: &str, x: &Tensor) -> Result<Tensor> {
+        self.forward(x).map_err(|e| e.within(name))
+    }
+
+    /// Parameters and buffers by path; tied parameters stand under each of their names. The tensors share the
+    /// parameters' memory until either side changes.
+    fn state_dict(&self) -> StateDict {
+        state::collect(&mut |v| self.visit(v))
+    }
+
+    /// Takes over the values of a state dict, all or none of them. Unless `strict`, names that are missing or unexpected are
+    /// passed over.
+    ///
+    /// # Errors
+    /// `Format` listing the names that are missing, unexpected, of another shape or dtype, or tied here and different
+    /// there; nothing is changed then.
+    fn load_state_dict(&self, state: &StateDict, strict: bool) -> Result<()> {
+        state::distribute(&mut |v| self.visit(v), state, strict)
+    }
+}
+
+impl<M: Module + ?Sized> ModuleExt for M {}

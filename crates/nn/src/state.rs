@@ -1,138 +1,114 @@
-//! State dicts: the values of a module by name, in memory and as safetensors files.
+//! State dicts: a module's values by path.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use esker_autograd::Tensor;
-use esker_ops::Array;
-use esker_tensor::{DType, Device, Error, Layout, Result, Shape, Storage, write_atomic};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use esker_autograd::{Param, Tensor};
+use esker_tensor::{DType, Error, Result, Shape};
 
-use crate::{Module, ModuleExt};
+use crate::{Buffer, Item, Visitor};
 
-/// Values by name.
+/// Tensors by path.
 pub type StateDict = BTreeMap<String, Tensor>;
 
-/// The values of a module's parameters and buffers, detached. A shared parameter appears under each of its names.
-pub fn state_dict<M: Module + ?Sized>(module: &M) -> StateDict {
-    module.named_state().into_iter().map(|(name, p)| (name, p.tensor().detach())).collect()
+pub(crate) fn collect(visit: &mut dyn FnMut(&mut Visitor<'_>)) -> StateDict {
+    let mut state = StateDict::new();
+    visit(&mut Visitor::new(&mut |path, part| {
+        let value = match part {
+            Item::Param(p) => p.tensor().detach(),
+            Item::Buffer(b) => b.tensor(),
+            Item::Mode(_) => return,
+        };
+        state.insert(path.to_string(), value);
+    }));
+    state
 }
 
-/// Sets a module's parameters and buffers. Nothing is changed unless all of them fit.
-///
-/// # Errors
-/// `Format` listing every missing, unexpected and mis-shaped name.
-pub fn load_state_dict<M: Module + ?Sized>(module: &M, state: &StateDict) -> Result<()> {
-    let named = module.named_state();
-    let list = |what: &str, names: Vec<String>| match names.is_empty() {
-        true => None,
-        false => Some(format!("{what}: {}", names.join(", "))),
-    };
-    let missing = named.iter().map(|(n, _)| n).filter(|n| !state.contains_key(*n)).cloned().collect();
-    let unexpected = state.keys().filter(|k| named.iter().all(|(n, _)| n != *k)).cloned().collect();
-    let misfits = named
-        .iter()
-        .filter_map(|(name, p)| {
-            let t = state.get(name)?;
-            let (shape, dtype) = (p.shape(), p.dtype());
-            (*t.shape() != shape || t.dtype() != dtype)
-                .then(|| format!("{name} ({:?} {} for {shape:?} {dtype})", t.shape(), t.dtype()))
-        })
-        .collect();
-    let problems: Vec<String> =
-        [list("missing", missing), list("unexpected", unexpected), list("mis-shaped", misfits)]
-            .into_iter()
-            .flatten()
-            .collect();
-    if !problems.is_empty() {
-        return Err(Error::format(format!("the state does not fit the module; {}", problems.join("; "))));
+/// What takes a value over.
+enum Place {
+    Param(Param),
+    Buffer(Buffer),
+}
+
+impl Place {
+    fn meta(&self) -> (Shape, DType) {
+        match self {
+            Place::Param(p) => (p.shape(), p.dtype()),
+            Place::Buffer(b) => (*b.tensor().shape(), b.tensor().dtype()),
+        }
     }
-    named.iter().try_for_each(|(name, p)| p.set(&state[name]))
-}
 
-/// Writes a module's values as a safetensors file: whole or not at all.
-///
-/// # Errors
-/// `Io` when the file cannot be written; an old file of that name is then still there.
-pub fn save<M: Module + ?Sized>(module: &M, path: impl AsRef<Path>) -> Result<()> {
-    save_state(&state_dict(module), path)
-}
-
-/// Sets a module's values from a safetensors file.
-///
-/// # Errors
-/// `Io` when it cannot be read, `Format` when it is no safetensors file or does not fit.
-pub fn load<M: Module + ?Sized>(module: &M, path: impl AsRef<Path>) -> Result<()> {
-    load_state_dict(module, &load_state(path)?)
-}
-
-/// Writes values as a safetensors file: whole or not at all.
-///
-/// # Errors
-/// As [`save`].
-pub fn save_state(state: &StateDict, path: impl AsRef<Path>) -> Result<()> {
-    let path = path.as_ref();
-    let arrays: Vec<(&String, Array)> =
-        state.iter().map(|(n, t)| Ok((n, t.array().to_cpu()?.contiguous()?))).collect::<Result<_>>()?;
-    let views: Vec<(&str, TensorView<'_>)> = arrays
-        .iter()
-        .map(|(name, a)| {
-            let start = a.layout().offset() * a.dtype().size();
-            let bytes = &a.storage().bytes()[start..start + a.shape().numel() * a.dtype().size()];
-            let view = TensorView::new(dtype_to(a.dtype()), a.shape().to_vec(), bytes);
-            Ok((name.as_str(), view.map_err(|e| Error::format(format!("{name}: {e}")))?))
-        })
-        .collect::<Result<_>>()?;
-    let bytes = safetensors::serialize(views, None).map_err(|e| Error::format(e.to_string()))?;
-    write_atomic(path, &bytes)
-}
-
-/// Reads a safetensors file.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_state(path: impl AsRef<Path>) -> Result<StateDict> {
-    let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|e| Error::io(format!("{}: {e}", path.display())))?;
-    parse_state(&bytes).map_err(|e| e.prefix(&path.display().to_string()))
-}
-
-/// Reads the bytes of a safetensors file.
-///
-/// # Errors
-/// `Format` when they are none.
-pub fn parse_state(bytes: &[u8]) -> Result<StateDict> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| Error::format(format!("no safetensors file: {e}")))?;
-    file.iter()
-        .map(|(name, view)| {
-            let dtype = dtype_from(view.dtype())
-                .ok_or_else(|| Error::format(format!("{name} has dtype {:?}, which Esker lacks", view.dtype())))?;
-            let shape = Shape::new(view.shape()).map_err(|e| e.prefix(name))?;
-            let storage = Storage::from_bytes(view.data())?;
-            if dtype == DType::Bool && view.data().iter().any(|&b| b > 1) {
-                return Err(Error::format(format!("{name} is bool but holds bytes other than 0 and 1")));
-            }
-            let array = Array::new(dtype, Device::Cpu, Layout::contiguous(shape), storage)?;
-            Ok((name.to_owned(), Tensor::from_array(array)))
-        })
-        .collect()
-}
-
-fn dtype_to(dtype: DType) -> Dtype {
-    match dtype {
-        DType::Bool => Dtype::BOOL,
-        DType::U8 => Dtype::U8,
-        DType::I8 => Dtype::I8,
-        DType::I16 => Dtype::I16,
-        DType::I32 => Dtype::I32,
-        DType::I64 => Dtype::I64,
-        DType::F16 => Dtype::F16,
-        DType::BF16 => Dtype::BF16,
-        DType::F32 => Dtype::F32,
-        DType::F64 => Dtype::F64,
+    fn set(&self, value: &Tensor) -> Result<()> {
+        match self {
+            Place::Param(p) => p.set(value),
+            Place::Buffer(b) => b.set(value),
+        }
     }
 }
 
-fn dtype_from(dtype: Dtype) -> Option<DType> {
-    DType::ALL.into_iter().find(|&d| dtype_to(d) == dtype)
+pub(crate) fn distribute(visit: &mut dyn FnMut(&mut Visitor<'_>), state: &StateDict, strict: bool) -> Result<()> {
+    let mut places: Vec<(String, Place)> = Vec::new();
+    visit(&mut Visitor::new(&mut |path, part| match part {
+        Item::Param(p) => places.push((path.to_string(), Place::Param(p.clone()))),
+        Item::Buffer(b) => places.push((path.to_string(), Place::Buffer(b.clone()))),
+        Item::Mode(_) => {}
+    }));
+    let (mut missing, mut unfit, mut untied) = (Vec::new(), Vec::new(), Vec::new());
+    let mut owner: HashMap<usize, &str> = HashMap::new();
+    let mut plan = Vec::new();
+    for (name, place) in &places {
+        let Some(value) = state.get(name) else {
+            missing.push(name.as_str());
+            continue;
+        };
+        let (shape, dtype) = place.meta();
+        if *value.shape() != shape || value.dtype() != dtype {
+            unfit.push(format!("{name} (given {:?} {}, needed {shape:?} {dtype})", value.shape(), value.dtype()));
+            continue;
+        }
+        if let Place::Param(p) = place
+            && let Some(first) = owner.insert(p.id(), name)
+            && let Some(before) = state.get(first)
+            && !same_values(before, value)?
+        {
+            untied.push(format!("{first} and {name}"));
+        }
+        plan.push((place, value));
+    }
+    let known: HashSet<&str> = places.iter().map(|(name, _)| name.as_str()).collect();
+    let unexpected: Vec<&str> = state.keys().map(String::as_str).filter(|name| !known.contains(name)).collect();
+    let mut faults = Vec::new();
+    if strict && !missing.is_empty() {
+        faults.push(format!("missing {}", listed(&missing)));
+    }
+    if strict && !unexpected.is_empty() {
+        faults.push(format!("unexpected {}", listed(&unexpected)));
+    }
+    if !unfit.is_empty() {
+        faults.push(format!("of another shape or dtype {}", listed(&unfit)));
+    }
+    if !untied.is_empty() {
+        faults.push(format!("tied in the module but of different values {}", listed(&untied)));
+    }
+    if !faults.is_empty() {
+        return Err(Error::format(format!("the state does not fit the module: {}", faults.join("; "))));
+    }
+    plan.into_iter().try_for_each(|(place, value)| place.set(value))
+}
+
+fn same_values(a: &Tensor, b: &Tensor) -> Result<bool> {
+    if a.array().storage().id() == b.array().storage().id() && a.array().layout() == b.array().layout() {
+        return Ok(true);
+    }
+    let (a, b) = (a.to_f64_vec()?, b.to_f64_vec()?);
+    Ok(a.iter().map(|v| v.to_bits()).eq(b.iter().map(|v| v.to_bits())))
+}
+
+/// Names for a sentence; a long list is cut and counted.
+fn listed(names: &[impl AsRef<str>]) -> String {
+    const SHOWN: usize = 20;
+    let mut text = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
 }

@@ -1,4 +1,4 @@
-//! Affine layers.
+//! Fully connected layers.
 
 use esker_autograd::{Param, Tensor};
 use esker_ops::Ops;
@@ -6,7 +6,8 @@ use esker_tensor::Result;
 
 use crate::{Module, Visitor, init};
 
-/// `y = x W^T + b`: `[.., in]` to `[.., out]`.
+/// `y = x W^T + b` over the last dimension: `[.., in]` to `[.., out]`.
+#[derive(Debug, Clone)]
 pub struct Linear {
     /// `[out, in]`.
     pub weight: Param,
@@ -15,25 +16,33 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer with bias, initialised as PyTorch's.
+    /// A layer with bias; weight and bias start uniform within `1 / sqrt(inputs)`.
     ///
     /// # Errors
-    /// `Shape` for a size that does not fit.
+    /// `OutOfMemory`, or `Shape` for sizes that do not fit.
     pub fn new(inputs: usize, outputs: usize) -> Result<Self> {
-        let bias = init::bias(outputs, &[outputs, inputs]);
-        Ok(Self { bias: Some(bias?), ..Self::without_bias(inputs, outputs)? })
+        let mut layer = Self::without_bias(inputs, outputs)?;
+        layer.bias = Some(Param::new(&init::bias(outputs, inputs)?)?);
+        Ok(layer)
     }
 
     /// A layer without bias.
     ///
     /// # Errors
-    /// `Shape` for a size that does not fit.
+    /// `OutOfMemory`, or `Shape` for sizes that do not fit.
     pub fn without_bias(inputs: usize, outputs: usize) -> Result<Self> {
-        Ok(Self { weight: init::kaiming_uniform(&[outputs, inputs], 5f64.sqrt())?, bias: None })
+        let weight = Param::new(&init::kaiming_uniform([outputs, inputs], 5f64.sqrt())?)?;
+        Ok(Self { weight, bias: None })
+    }
+
+    /// A layer of given parameters, which it may share with others.
+    pub fn of(weight: Param, bias: Option<Param>) -> Self {
+        Self { weight, bias }
     }
 }
 
 impl Module for Linear {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = x.matmul(&self.weight.tensor().t()?)?;
         match &self.bias {

@@ -1,0 +1,45 @@
+//! Buffers: tensors of a module that are saved with it and not trained.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use esker_autograd::Tensor;
+use esker_tensor::{Error, Result};
+
+/// A tensor that belongs to a module's state but gets no gradient, such as a running mean. Clones are the same buffer.
+#[derive(Clone)]
+pub struct Buffer(Arc<Mutex<Tensor>>);
+
+impl Buffer {
+    /// A buffer that starts at the tensor's values.
+    pub fn new(value: &Tensor) -> Self {
+        Self(Arc::new(Mutex::new(value.detach())))
+    }
+
+    /// The present value, without history.
+    pub fn tensor(&self) -> Tensor {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// `Shape` or `DType` when the new value differs in them.
+    pub fn set(&self, value: &Tensor) -> Result<()> {
+        let mut old = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if value.shape() != old.shape() {
+            return Err(Error::shape(format!("the new value is {:?}, the buffer {:?}", value.shape(), old.shape())));
+        }
+        if value.dtype() != old.dtype() {
+            return Err(Error::dtype(format!("the new value is {}, the buffer {}", value.dtype(), old.dtype())));
+        }
+        *old = value.detach();
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tensor = self.tensor();
+        write!(f, "Buffer({:?}, {})", tensor.shape(), tensor.dtype())
+    }
+}

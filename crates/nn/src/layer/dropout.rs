@@ -1,0 +1,35 @@
+//! Dropout.
+
+use esker_autograd::Tensor;
+use esker_ops::Ops;
+use esker_tensor::Result;
+use esker_tensor::philox::next_key;
+
+use crate::{Mode, Module, Visitor};
+
+/// In training, zeroes elements with a probability and scales the rest by `1 / (1 - p)`; in evaluation, passes.
+/// Each call draws a key from the thread's default generator; the mask follows from the key.
+#[derive(Debug, Clone)]
+pub struct Dropout {
+    /// The probability of zero.
+    p: f64,
+    mode: Mode,
+}
+
+impl Dropout {
+    /// Zero with probability `p`, 0 to 1; the forward pass reports another.
+    pub fn new(p: f64) -> Self {
+        Self { p, mode: Mode::new() }
+    }
+}
+
+impl Module for Dropout {
+    #[track_caller]
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if self.mode.is_training() { x.dropout(self.p, next_key()) } else { Ok(x.clone()) }
+    }
+
+    fn visit(&self, v: &mut Visitor<'_>) {
+        v.mode(&self.mode);
+    }
+}
