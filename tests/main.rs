@@ -5,6 +5,7 @@
 mod determinism;
 mod docs;
 mod errors;
+mod graph;
 mod layers;
 mod rules;
 mod table;
