@@ -329,6 +329,7 @@ macro_rules! elementwise {
         $(#[$doc:meta])* $Name:ident, $name:literal, $kind:ident $($zero:ident)?, |$($x:ident),+| $body:expr,
         onnx $onnx:expr, range $($range:expr),+ $(; and $($more:expr),+)*; at [$(($($at:expr),+ => $y:expr)),* $(,)?]
     ) => {
+        #[doc = concat!("The body of `", $name, "`.")]
         $(#[$doc])*
         pub struct $Name;
 

@@ -64,7 +64,39 @@ macro_rules! vjp_by_composition {
     };
 }
 
-pub(crate) use {no_compose, no_sizes, not_differentiable, vjp_by_composition};
+/// An op of one floating-point input that is its composition and keeps the input's shape:
+/// `composite! { Name, "name", |op, x| check .., compose .. }`, where `x` is the input's meta, then its value.
+macro_rules! composite {
+    ($Name:ident, $name:literal, |$op:ident, $x:ident| check $check:expr, compose $compose:expr) => {
+        impl $crate::OpRule for $crate::op::$Name {
+            fn name(&self) -> &'static str {
+                $name
+            }
+            fn promote(&self) -> $crate::Promote {
+                $crate::Promote::Float
+            }
+            fn infer(&self, x: &[$crate::Meta]) -> esker_tensor::Result<$crate::Metas> {
+                let ($op, [$x]) = (self, $crate::op::inputs(x)?);
+                $check?;
+                Ok(smallvec::smallvec![$x])
+            }
+            fn lower(&self, _: &[$crate::Meta]) -> $crate::Lowering {
+                $crate::Lowering::Compose
+            }
+            fn compose<V: $crate::Value>(&self, x: &[&V]) -> Option<esker_tensor::Result<$crate::Outs<V>>> {
+                let ($op, [$x]) = (self, *x) else { return None };
+                Some((|| Ok(smallvec::smallvec![$compose]))())
+            }
+            $crate::op::vjp_by_composition!(1);
+            fn onnx(&self, _: &$crate::OnnxCx<'_>) -> $crate::Onnx {
+                $crate::Onnx::Compose
+            }
+            $crate::op::no_sizes!();
+        }
+    };
+}
+
+pub(crate) use {composite, no_compose, no_sizes, not_differentiable, vjp_by_composition};
 
 /// Exactly `N` inputs.
 pub(crate) fn inputs<const N: usize>(x: &[Meta]) -> Result<[Meta; N]> {
