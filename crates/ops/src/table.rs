@@ -60,6 +60,8 @@ macro_rules! map_rows {
             GeluTanh gelu_tanh real (x);
             /// `x * sigmoid(x)`.
             Silu silu real (x);
+            /// `x / (1 + |x|)`.
+            Softsign softsign real (x);
         }
     };
 }

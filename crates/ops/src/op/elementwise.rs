@@ -248,3 +248,7 @@ elementwise! {
         (1e-4 => 5.000_249_999_999_792e-5), (20.0 => 19.999_999_958_776_93), (INF => INF), (NAN => NAN),
     ]
 }
+elementwise! {
+    Softsign, "softsign", real, |x| x / (x.abs() + 1.0),
+    onnx MapOnnx::Node("Softsign", 1), range 0.2..3.0; and -3.0..-0.2; at [(1.0 => 0.5), (-3.0 => -0.75), (0.0 => 0.0)]
+}
