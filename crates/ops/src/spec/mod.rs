@@ -327,6 +327,15 @@ impl Sample {
     }
 }
 
+/// Samples of an op that works along one dimension and keeps the shape: every dimension of several shapes, and one that
+/// is out of range.
+pub fn along_each_dim(op: impl Fn(i64) -> Op) -> Vec<Sample> {
+    let shapes: [&[usize]; 6] = [&[5], &[3, 4], &[2, 3, 4], &[0, 3], &[], &[70, 2]];
+    let dims = |shape: &[usize]| -(shape.len().max(1) as i64)..shape.len().max(1) as i64;
+    let good = shapes.iter().flat_map(|s| dims(s).map(|d| Sample::new(op(d), [real(s)])));
+    good.chain([Sample::new(op(2), [real(&[2, 3])]).fails("Dim", "out of range")]).collect()
+}
+
 /// A CPU array of `values` rounded to `dtype`.
 ///
 /// # Errors
