@@ -84,7 +84,7 @@ macro_rules! composite {
                 $crate::Lowering::Compose
             }
             fn compose<V: $crate::Value>(&self, x: &[&V]) -> Option<esker_tensor::Result<$crate::Outs<V>>> {
-                let ($op, [$x]) = (self, *x) else { return None };
+                let ($op, $x) = (self, *x.first()?);
                 Some((|| Ok(smallvec::smallvec![$compose]))())
             }
             $crate::op::vjp_by_composition!(1);
