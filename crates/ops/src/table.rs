@@ -107,6 +107,8 @@ macro_rules! op_rows {
             Argmin argmin (x; dim: i64, keepdim: bool) -> 1;
             /// Running sum along one dimension, from the end when `reverse`.
             Cumsum cumsum (x; dim: i64, reverse: bool) -> 1;
+            /// Running mean along one dimension.
+            Cummean cummean (x; dim: i64) -> 1;
             /// Matrix product `[.., m, k] x [.., k, n]`; leading dimensions broadcast, vectors as in NumPy.
             Matmul matmul (x, y;) -> 1;
             /// Two-dimensional convolution of `[n, c, h, w]` with `[k, c / groups, r, s]`.

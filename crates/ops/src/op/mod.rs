@@ -8,6 +8,7 @@ mod compare;
 mod conv;
 mod create;
 mod cross_entropy;
+mod cummean;
 mod dropout;
 mod index;
 mod matmul;
