@@ -145,7 +145,9 @@ impl Pool {
         loop {
             self.wait(&mut seen);
             let job = {
-                let job = lock(&self.job).filter(|j| id < j.workers);
+                // Taken and counted under one lock, so that `retire` either takes the job back first or waits.
+                let slot = lock(&self.job);
+                let job = slot.filter(|j| id < j.workers);
                 if job.is_some() {
                     self.active.fetch_add(1, Ordering::AcqRel);
                 }
