@@ -55,7 +55,10 @@ pub fn capture_at(
         .map(|&n| {
             let arrays =
                 inputs.iter().map(|i| meta_array(i.dtype, shape_at(&i.dims, n)?)).collect::<Result<Vec<_>>>()?;
-            trace(&arrays, |x| model(n, x))
+            trace(&arrays, |x| model(n, x)).map_err(|e| match symbolic {
+                true => e.prefix(&format!("for a batch of {n}")),
+                false => e,
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     let graph = Merge { batches, traces: &traces }.graph(inputs)?;

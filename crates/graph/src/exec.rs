@@ -148,7 +148,7 @@ impl Executor {
             |id: &ValueId| bound.metas.get(id.index()).copied().ok_or_else(|| Error::capture("a value is missing"));
         let mut kept = vec![false; self.graph.values.len()];
         let results = self.graph.outputs.iter().map(|o| o.id);
-        results.for_each(|id| kept.iter_mut().nth(id.index()).into_iter().for_each(|k| *k = true));
+        results.for_each(|id| kept.get_mut(id.index()).into_iter().for_each(|k| *k = true));
         let mut steps = Vec::with_capacity(bound.ops.len());
         for (node, op) in self.graph.nodes.iter().zip(bound.ops).rev() {
             let mut done = Vec::new();

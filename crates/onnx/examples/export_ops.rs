@@ -7,7 +7,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use esker_graph::{Graph, bytes_of};
+use esker_graph::{Executor, Graph, bytes_of};
 use esker_onnx::{ExportOptions, export};
 use esker_ops::spec::{Row, Sample};
 use esker_ops::table::rows;
@@ -68,6 +68,23 @@ impl Out {
     }
 }
 
+/// Whole models, each at several batches.
+fn models(out: &mut Out) {
+    for (name, graph, shape) in [("net", common::net(), &[1, 8, 8][..]), ("sized", common::sized(), &[4])] {
+        let executor = Executor::new(graph.clone()).expect("models hold together");
+        for n in [1, 3, 32] {
+            let x = common::filled(&[&[n], shape].concat());
+            let y = executor.run(std::slice::from_ref(&x)).expect("models run");
+            let inputs = vec![out.value(&x)];
+            let outputs: Json = y.iter().map(|a| out.value(a)).collect();
+            let values = json!({ "inputs": inputs, "outputs": outputs, "slack": 0.0, "unspecified": null });
+            for opset in OPSETS {
+                out.case(&format!("model {name} batch {n}"), &graph, opset, &values);
+            }
+        }
+    }
+}
+
 /// Where ONNX leaves the result open, so that other programs may give another.
 fn unspecified(op: &Op, x: &[Array]) -> Option<&'static str> {
     let values: Vec<f64> = x.iter().flat_map(|a| a.to_f64_vec().expect("CPU arrays have values")).collect();
@@ -93,6 +110,7 @@ fn main() {
     std::fs::create_dir_all(&folder).expect("the folder can be made");
     esker_cpu::register();
     let mut out = Out { folder, values: Vec::new(), cases: Vec::new() };
+    models(&mut out);
     for Row { name, samples, .. } in rows() {
         for (i, sample) in samples.iter().enumerate().filter(|(_, s)| !s.is_error()) {
             for &dtype in sample.dtypes.list() {

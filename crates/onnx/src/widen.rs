@@ -3,6 +3,56 @@
 use esker_ops::OnnxAttr;
 use esker_tensor::DType;
 
+/// Operators that take bfloat16 from opset 13 (or their first) on; most others do from opset 22 on.
+const TAKES_BF16: &[&str] = &[
+    "Abs",
+    "Add",
+    "ArgMax",
+    "ArgMin",
+    "Cast",
+    "Concat",
+    "CumSum",
+    "Div",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
+    "Floor",
+    "Gather",
+    "GatherElements",
+    "Gelu",
+    "Greater",
+    "GreaterOrEqual",
+    "Identity",
+    "LayerNormalization",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "LogSoftmax",
+    "MatMul",
+    "Max",
+    "Min",
+    "Mod",
+    "Mul",
+    "Neg",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceSum",
+    "Relu",
+    "Reshape",
+    "ScatterND",
+    "Sigmoid",
+    "Slice",
+    "Softmax",
+    "Sqrt",
+    "Squeeze",
+    "Sub",
+    "Tanh",
+    "Transpose",
+    "Unsqueeze",
+    "Where",
+];
+
 /// The dtype in which an operator computes what it has no form for; `None` when it has one. From the type constraints of
 /// the operators' published versions.
 pub(crate) fn wide(op_type: &str, dtype: DType, opset: u32) -> Option<DType> {
@@ -22,7 +72,7 @@ pub(crate) fn wide(op_type: &str, dtype: DType, opset: u32) -> Option<DType> {
         ("Neg" | "Relu", DType::U8) => true,
         ("CumSum", DType::F16 | DType::BF16) => opset < 14,
         ("LessOrEqual" | "GreaterOrEqual" | "Where", DType::BF16) => opset < 16,
-        ("Sin" | "Cos" | "Conv" | "ConvTranspose" | "MaxPool", DType::BF16) => opset < 22,
+        (_, DType::BF16) => opset < 22 && !TAKES_BF16.contains(&op_type),
         _ => false,
     };
     lacks.then_some(to)

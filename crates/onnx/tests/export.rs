@@ -1,44 +1,138 @@
-//! What exported files look like.
+//! Whole models out and back in, and the files that they are written to.
 #![allow(clippy::unwrap_used)]
 
-use esker_graph::{Graph, InputSpec, Sym, capture};
-use esker_onnx::{ExportOptions, export};
-use esker_ops::kernel::{Conv2d, Pool2d};
-use esker_ops::{Array, Ops};
-use esker_tensor::{DType, Result, Shape};
+mod common;
 
-fn weight(shape: &[usize]) -> Sym {
-    let n: usize = shape.iter().product();
-    let values: Vec<f32> = (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) / 200.0).collect();
-    Sym::new(Array::from_slice(&values, Shape::new(shape).unwrap()).unwrap())
-}
+use common::{filled, net, of, sized};
+use esker_graph::{Executor, Graph, Sym};
+use esker_onnx::{ExportOptions, ImportOptions, export, import, import_with, load, save};
+use esker_ops::Ops;
 
-/// Conv, relu, max pooling, flatten, two linear layers.
-fn net() -> Graph {
-    let conv = Conv2d { padding: [1, 1], ..Conv2d::default() };
-    let (w1, b1, w2, b2) = (weight(&[8, 1, 3, 3]), weight(&[8, 1, 1]), weight(&[128, 10]), weight(&[10]));
-    let model = |x: &Sym| -> Result<Sym> {
-        let x = x.conv2d(&w1, conv)?.add(&b1)?.relu()?;
-        let (x, _) = x.max_pool2d(Pool2d::square(2))?;
-        let n = x.array().shape()[0];
-        let x = x.reshape([n, 128])?;
-        let x = x.matmul(&w2)?.add(&b2)?.gelu()?;
-        x.log_softmax(-1)
-    };
-    let spec = InputSpec::new("x", DType::F32, &[None, Some(1), Some(8), Some(8)]);
-    let mut graph = capture(&[spec], |x| Ok(vec![model(&Sym::new(x[0].clone()))?.into_array()])).unwrap();
-    graph.name_consts([("conv.weight", w1.array()), ("fc.weight", w2.array())]);
-    graph
+/// Out, in, and run with the same bits for several batches; returns what was read.
+fn survives(graph: &Graph, shape: impl Fn(usize) -> Vec<usize>) -> Graph {
+    esker_cpu::register();
+    let executor = Executor::new(graph.clone()).unwrap();
+    let mut last = None;
+    for opset in [13, 17, 23] {
+        let back = import(&export(graph, &ExportOptions { opset, ..ExportOptions::default() }).unwrap()).unwrap();
+        let again = Executor::new(back.clone()).unwrap();
+        for n in [1, 2, 5] {
+            let x = [filled(&shape(n))];
+            let (a, b) = (executor.run(&x).unwrap(), again.run(&x).unwrap());
+            assert_eq!(a.len(), b.len());
+            for (a, b) in a.iter().zip(&b) {
+                assert_eq!(a.meta(), b.meta(), "opset {opset}:\n{back}");
+                assert_eq!(a.to_f64_vec().unwrap(), b.to_f64_vec().unwrap(), "opset {opset}:\n{back}");
+            }
+        }
+        last = Some(back);
+    }
+    last.unwrap()
 }
 
 #[test]
-fn a_net_exports() {
+fn a_net_comes_back_op_for_op() {
     let graph = net();
-    println!("{graph}");
-    for opset in [13, 17, 20, 23] {
-        let bytes = export(&graph, &ExportOptions { opset, ..ExportOptions::default() }).unwrap();
-        if let Some(folder) = std::env::var_os("ESKER_TEST_OUT") {
-            std::fs::write(std::path::Path::new(&folder).join(format!("net{opset}.onnx")), bytes).unwrap();
-        }
-    }
+    let back = survives(&graph, |n| vec![n, 1, 8, 8]);
+    let names = |g: &Graph| g.nodes.iter().map(|n| n.op.name()).collect::<Vec<_>>();
+    assert_eq!(names(&back), names(&graph));
+    assert_eq!(back.symbol, "N");
+    let consts: Vec<String> = back.consts.iter().map(|c| back.label(c.id)).collect();
+    assert!(consts.contains(&"conv.weight".to_string()) && consts.contains(&"fc.weight".to_string()), "{consts:?}");
+    assert_eq!(back.outputs[0].name, "output");
+}
+
+#[test]
+fn sizes_are_computed_in_the_file() {
+    survives(&sized(), |n| vec![n, 4]);
+}
+
+#[test]
+fn inputs_constants_and_doubles_as_results() {
+    let c = Sym::new(filled(&[3]));
+    survives(
+        &of(&[None], |x| {
+            let y = x.relu()?;
+            Ok(vec![x.clone(), y.clone(), c.clone(), y])
+        }),
+        |n| vec![n],
+    );
+}
+
+#[test]
+fn unused_results_leave_no_trace() {
+    let graph = of(&[None, Some(4)], |x| Ok(vec![x.max(1, false)?.1]));
+    let back = survives(&graph, |n| vec![n, 4]);
+    assert_eq!(back.nodes.len(), 2, "argmax and its squeeze:\n{back}");
+}
+
+#[test]
+fn other_opsets_and_ops_without_a_form_are_refused() {
+    let refuse =
+        |graph: &Graph, opset| export(graph, &ExportOptions { opset, ..ExportOptions::default() }).unwrap_err();
+    assert_eq!(refuse(&net(), 12).to_string(), "opset 12 is not written; 13 to 23 are");
+    let dropped = of(&[Some(4)], |x| Ok(vec![x.dropout(0.5, esker_tensor::philox::Key(1))?]));
+    let e = refuse(&dropped, 17);
+    assert!(e.to_string().starts_with("dropout has no ONNX form at opset 17: a random mask"), "{e}");
+}
+
+#[test]
+fn metadata_does_not_disturb() {
+    let options = ExportOptions {
+        metadata: vec![("classes".into(), "0,1".into())],
+        doc: "digits".into(),
+        ..ExportOptions::default()
+    };
+    let bytes = export(&net(), &options).unwrap();
+    assert!(import(&bytes).is_ok());
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(text.contains("classes") && text.contains("digits"));
+}
+
+#[test]
+fn open_dimensions_can_be_given() {
+    let bytes = export(&net(), &ExportOptions::default()).unwrap();
+    let fixed = import_with(&bytes, &ImportOptions { sizes: vec![("N".into(), 3)] }).unwrap();
+    assert!(!fixed.has_batch());
+}
+
+#[test]
+fn files_are_whole_or_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.onnx");
+    save(&net(), &path, &ExportOptions::default()).unwrap();
+    assert_eq!(load(&path).unwrap().nodes.len(), net().nodes.len());
+    let before = std::fs::read(&path).unwrap();
+    let missing = save(&net(), folder.path().join("no/net.onnx"), &ExportOptions::default()).unwrap_err();
+    assert_eq!(missing.kind().name(), "Io");
+    let bad = ExportOptions { opset: 5, ..ExportOptions::default() };
+    assert!(save(&net(), &path, &bad).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+}
+
+/// The child of the test below: writes 100 kB where 1 kB is allowed.
+#[test]
+fn write_into_a_full_disk() {
+    let Some(path) = std::env::var_os("ESKER_FULL_DISK") else { return };
+    let e = esker_onnx::write_atomic(std::path::Path::new(&path), &[7; 100_000]).unwrap_err();
+    assert_eq!(e.kind().name(), "Io");
+    assert!(e.to_string().starts_with("cannot write"), "{e}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.onnx");
+    std::fs::write(&path, b"old").unwrap();
+    let limited = "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact write_into_a_full_disk";
+    let status = std::process::Command::new("sh")
+        .args(["-c", limited])
+        .arg(std::env::current_exe().unwrap())
+        .env("ESKER_FULL_DISK", &path)
+        .status();
+    assert!(status.unwrap().success());
+    assert_eq!(std::fs::read(&path).unwrap(), b"old");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
 }

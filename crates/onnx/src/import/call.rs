@@ -1,6 +1,7 @@
 //! A node with its inputs, and access to them that checks.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use esker_graph::Sym;
 use esker_ops::Array;
@@ -24,7 +25,7 @@ pub(crate) enum Item {
         /// The tensor.
         sym: Sym,
         /// Its elements.
-        known: Option<Array>,
+        known: Option<Rc<Array>>,
     },
     /// Integers that follow from shapes.
     Ints(Ints),
@@ -39,11 +40,21 @@ impl Item {
         }
     }
 
+    /// Element type.
+    fn dtype(&self) -> DType {
+        match self {
+            Item::Tensor { sym, .. } => sym.array().dtype(),
+            Item::Ints(ints) => ints.dtype,
+        }
+    }
+
     /// As integers, where they are known and few.
     pub(crate) fn ints(&self) -> Option<Ints> {
         match self {
             Item::Ints(ints) => Some(ints.clone()),
-            Item::Tensor { known, .. } => known.as_ref().filter(|a| a.shape().numel() <= MAX_INTS).and_then(Ints::of),
+            Item::Tensor { known, .. } => {
+                known.as_ref().filter(|a| a.shape().numel() <= MAX_INTS).and_then(|a| Ints::of(a))
+            }
         }
     }
 }
@@ -59,16 +70,21 @@ pub(crate) fn one(sym: Sym) -> Result<Vec<Item>> {
     Ok(vec![sym.into()])
 }
 
-/// Where an extreme was found: the tensor, the dimension, whether it is the largest.
-pub(crate) type Found = (usize, usize, bool);
+/// What is remembered from node to node, by the identities of tensors.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// What index tensors of `ArgMax` and `ArgMin` point into: the tensor, the dimension, whether at the largest.
+    pub(crate) found: HashMap<usize, (usize, usize, bool)>,
+    /// The bool tensors that integers were cast from.
+    pub(crate) bools: HashMap<usize, usize>,
+}
 
 /// A node about to be run.
 pub(crate) struct Call<'a> {
     pub(crate) node: &'a NodeProto,
     pub(crate) opset: u32,
     pub(crate) x: Vec<Option<Item>>,
-    /// What index tensors of `ArgMax` and `ArgMin` point into, by their identity.
-    pub(crate) found: &'a mut HashMap<usize, Found>,
+    pub(crate) memory: &'a mut Memory,
 }
 
 impl Call<'_> {
@@ -161,6 +177,43 @@ impl Call<'_> {
             return None;
         }
         self.x.iter().map(|x| x.as_ref().and_then(Item::ints)).collect()
+    }
+}
+
+/// Operators whose inputs from the given one on must have one dtype.
+const ALIKE: &[(&str, usize)] = &[
+    ("Add", 0),
+    ("Sub", 0),
+    ("Mul", 0),
+    ("Div", 0),
+    ("Mod", 0),
+    ("Max", 0),
+    ("Min", 0),
+    ("Sum", 0),
+    ("Clip", 0),
+    ("Equal", 0),
+    ("Less", 0),
+    ("Greater", 0),
+    ("LessOrEqual", 0),
+    ("GreaterOrEqual", 0),
+    ("Where", 1),
+    ("MatMul", 0),
+    ("Gemm", 0),
+    ("Conv", 0),
+    ("ConvTranspose", 0),
+    ("Concat", 0),
+];
+
+impl Call<'_> {
+    /// ONNX has no promotion: dtypes that differ are a mistake in the file.
+    pub(crate) fn check_dtypes(&self) -> Result<()> {
+        let op = self.node.op_type.as_deref().unwrap_or("");
+        let Some((_, from)) = ALIKE.iter().find(|(name, _)| *name == op) else { return Ok(()) };
+        let mut dtypes = self.x.iter().skip(*from).flatten().map(Item::dtype);
+        match dtypes.next().and_then(|first| dtypes.find(|d| *d != first).map(|other| (first, other))) {
+            Some((a, b)) => Err(Error::format(format!("its inputs are {a} and {b}, which must be equal"))),
+            None => Ok(()),
+        }
     }
 }
 

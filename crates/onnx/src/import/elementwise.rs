@@ -1,7 +1,7 @@
 //! Element by element: arithmetic, functions, comparisons, casts.
 
 use esker_graph::Sym;
-use esker_ops::{Array, MapOp, Op, Ops, Value};
+use esker_ops::{Array, MapOnnx, MapOp, Op, Ops, Value};
 use esker_tensor::{DType, Error, Result};
 
 use super::call::{Call, Handler, Item, one, scalar, scalar_of};
@@ -10,17 +10,6 @@ use crate::dtype::from_code;
 
 pub(crate) const HANDLERS: &[(&str, Handler)] = &[
     ("Relu", |c| map(c, MapOp::Relu)),
-    ("Neg", |c| map(c, MapOp::Neg)),
-    ("Abs", |c| map(c, MapOp::Abs)),
-    ("Sqrt", |c| map(c, MapOp::Sqrt)),
-    ("Exp", |c| map(c, MapOp::Exp)),
-    ("Log", |c| map(c, MapOp::Log)),
-    ("Sin", |c| map(c, MapOp::Sin)),
-    ("Cos", |c| map(c, MapOp::Cos)),
-    ("Tanh", |c| map(c, MapOp::Tanh)),
-    ("Erf", |c| map(c, MapOp::Erf)),
-    ("Sigmoid", |c| map(c, MapOp::Sigmoid)),
-    ("Floor", |c| map(c, MapOp::Floor)),
     ("Add", |c| folded(c, |c| map(c, MapOp::Add))),
     ("Sub", |c| folded(c, |c| map(c, MapOp::Sub))),
     ("Mul", |c| folded(c, multiply)),
@@ -48,6 +37,19 @@ pub(crate) const HANDLERS: &[(&str, Handler)] = &[
     ("Identity", |c| folded(c, |c| Ok(vec![identity(c)?]))),
     ("Dropout", dropout),
 ];
+
+/// Operators that are one elementwise op of the table: the op's own rule names them.
+pub(crate) fn of_table(op_type: &str) -> Option<Handler> {
+    table_op(op_type)?;
+    Some(|call| match table_op(call.node.op_type.as_deref().unwrap_or("")) {
+        Some(op) => map(call, op),
+        None => Err(Error::format("it is no elementwise operator")),
+    })
+}
+
+fn table_op(op_type: &str) -> Option<MapOp> {
+    MapOp::ALL.iter().copied().find(|op| matches!(op.info().onnx, MapOnnx::Node(name, _) if name == op_type))
+}
 
 /// On integers where possible, else on tensors.
 pub(crate) fn folded(call: &mut Call<'_>, tensors: Handler) -> Result<Vec<Item>> {
@@ -156,7 +158,12 @@ fn cast(call: &mut Call<'_>) -> Result<Vec<Item>> {
         ints.dtype = dtype;
         return Ok(vec![Item::Ints(ints)]);
     }
-    one(call.tensor(0)?.cast(dtype)?)
+    let x = call.tensor(0)?;
+    let y = x.cast(dtype)?;
+    if x.array().dtype() == DType::Bool {
+        call.memory.bools.insert(y.array().storage().id(), x.array().storage().id());
+    }
+    one(y)
 }
 
 fn identity(call: &Call<'_>) -> Result<Item> {

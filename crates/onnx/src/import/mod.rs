@@ -10,6 +10,7 @@ mod shape;
 mod window;
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use esker_graph::{Const, Dim, Graph, InputSpec, Output, Sym, capture};
 use esker_ops::Array;
@@ -19,7 +20,7 @@ use prost::Message;
 use crate::dtype::from_code;
 use crate::export::MAX_OPSET;
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
-use call::{Call, Handler, Item};
+use call::{Call, Handler, Item, Memory};
 
 /// The oldest opset that is read.
 const OLDEST: i64 = 7;
@@ -110,6 +111,7 @@ fn handler(op: &str) -> Option<Handler> {
         .flat_map(|list| list.iter())
         .find(|(name, _)| *name == op)
         .map(|(_, handler)| *handler)
+        .or_else(|| elementwise::of_table(op))
 }
 
 /// Initializers and `Constant` nodes.
@@ -143,7 +145,7 @@ fn check_names(proto: &GraphProto, inputs: &[InputSpec], consts: &[(String, Arra
     }
     let later: HashSet<&str> = proto.node.iter().flat_map(|n| n.output.iter().map(String::as_str)).collect();
     for node in proto.node.iter().filter(|n| made(n)) {
-        for name in node.input.iter().filter(|n| !n.is_empty() && !defined.contains(n.as_str())) {
+        if let Some(name) = node.input.iter().find(|n| !n.is_empty() && !defined.contains(n.as_str())) {
             let why = if later.contains(name.as_str()) {
                 "before it is computed: the nodes form a cycle or are out of order"
             } else {
@@ -268,17 +270,17 @@ impl File<'_> {
     fn run(&self, specs: &[InputSpec], x: &[Array], given: usize, outputs: &[&str]) -> Result<Vec<Array>> {
         let mut items: HashMap<&str, Item> = HashMap::new();
         for (i, (spec, array)) in specs.iter().zip(x).enumerate() {
-            let known = i.checked_sub(given).and_then(|c| self.consts.get(c)).map(|(_, array)| array.clone());
+            let known = i.checked_sub(given).and_then(|c| self.consts.get(c)).map(|(_, array)| Rc::new(array.clone()));
             items.insert(&spec.name, Item::Tensor { sym: Sym::new(array.clone()), known });
         }
-        let mut found = HashMap::new();
+        let mut memory = Memory::default();
         for (node, handler) in self.nodes.iter().zip(&self.handlers) {
             if node.op_type.as_deref() == Some("Constant") {
                 continue;
             }
             let inputs = node.input.iter().map(|name| items.get(name.as_str()).cloned()).collect();
-            let mut call = Call { node, opset: self.opset, x: inputs, found: &mut found };
-            let made = handler(&mut call).and_then(|made| check_results(node, made));
+            let mut call = Call { node, opset: self.opset, x: inputs, memory: &mut memory };
+            let made = call.check_dtypes().and_then(|()| handler(&mut call)).and_then(|made| check_results(node, made));
             let made = made.map_err(|e| e.prefix(&label(node)))?;
             for (name, item) in node.output.iter().zip(made).filter(|(name, _)| !name.is_empty()) {
                 items.insert(name, item);

@@ -46,7 +46,9 @@ fn extreme(call: &mut Call<'_>, largest: bool) -> Result<Vec<Item>> {
     let keepdim = call.int("keepdims", 1) != 0;
     let index = if largest { x.argmax(axis as i64, keepdim)? } else { x.argmin(axis as i64, keepdim)? };
     if keepdim {
-        call.found.insert(index.array().storage().id(), (x.array().storage().id(), axis, largest));
+        let from = x.array().storage().id();
+        let from = call.memory.bools.get(&from).copied().unwrap_or(from);
+        call.memory.found.insert(index.array().storage().id(), (from, axis, largest));
     }
     one(index)
 }
@@ -54,7 +56,7 @@ fn extreme(call: &mut Call<'_>, largest: bool) -> Result<Vec<Item>> {
 fn gather_elements(call: &mut Call<'_>) -> Result<Vec<Item>> {
     let (x, index) = (call.tensor(0)?, call.tensor(1)?);
     let axis = x.array().shape().dim(call.int("axis", 0))?;
-    match call.found.get(&index.array().storage().id()) {
+    match call.memory.found.get(&index.array().storage().id()) {
         Some(&(from, along, largest)) if from == x.array().storage().id() && along == axis => {
             one(if largest { x.max(axis as i64, true)?.0 } else { x.min(axis as i64, true)?.0 })
         }

@@ -1,10 +1,11 @@
-//! Samples of the op table as graphs.
-#![allow(dead_code)]
+//! Samples of the op table, and whole models, as graphs.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use esker_graph::{Dim, Graph, InputSpec, Sym, capture};
-use esker_ops::Value;
+use esker_ops::kernel::{Conv2d, Pool2d};
 use esker_ops::spec::Sample;
-use esker_tensor::{DType, Device, Result};
+use esker_ops::{Array, Ops, Value};
+use esker_tensor::{DType, Device, Result, Shape};
 
 /// A sample as a graph with the sizes that it states.
 pub(crate) fn fixed(sample: &Sample, dtype: DType) -> Result<Graph> {
@@ -34,5 +35,47 @@ fn graph(sample: &Sample, dtype: DType, batch: impl Fn(usize) -> bool) -> Result
         let x: Vec<Sym> = x.iter().cloned().map(Sym::new).collect();
         let y = Sym::apply(op.clone(), &x.iter().collect::<Vec<_>>())?;
         Ok(y.into_iter().map(Sym::into_array).collect())
+    })
+}
+
+/// An array of some numbers.
+pub(crate) fn filled(shape: &[usize]) -> Array {
+    let n: usize = shape.iter().product();
+    let values: Vec<f32> = (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) / 200.0).collect();
+    Array::from_slice(&values, Shape::new(shape).unwrap()).unwrap()
+}
+
+/// Conv, relu, max pooling, flatten, two linear layers.
+pub(crate) fn net() -> Graph {
+    let conv = Conv2d { padding: [1, 1], ..Conv2d::default() };
+    let [w1, b1, w2, b2] = [&[8, 1, 3, 3][..], &[8, 1, 1], &[128, 10], &[10]].map(|s| Sym::new(filled(s)));
+    let model = |x: &Sym| -> Result<Sym> {
+        let x = x.conv2d(&w1, conv)?.add(&b1)?.relu()?;
+        let (x, _) = x.max_pool2d(Pool2d::square(2))?;
+        let n = x.array().shape()[0];
+        x.reshape([n, 128])?.matmul(&w2)?.add(&b2)?.log_softmax(-1)
+    };
+    let spec = InputSpec::new("x", DType::F32, &[None, Some(1), Some(8), Some(8)]);
+    let mut graph = capture(&[spec], |x| Ok(vec![model(&Sym::new(x[0].clone()))?.into_array()])).unwrap();
+    graph.name_consts([("conv.weight", w1.array()), ("fc.weight", w2.array())]);
+    graph
+}
+
+/// A graph of one input `x`.
+pub(crate) fn of(dims: &[Option<usize>], model: impl Fn(&Sym) -> Result<Vec<Sym>>) -> Graph {
+    let spec = InputSpec::new("x", DType::F32, dims);
+    capture(&[spec], |x| Ok(model(&Sym::new(x[0].clone()))?.into_iter().map(Sym::into_array).collect())).unwrap()
+}
+
+/// A model of `[N, 4]` whose sizes follow the batch in many ways.
+pub(crate) fn sized() -> Graph {
+    of(&[None, Some(4)], |x| {
+        let n = x.array().shape()[0];
+        let wide = x.reshape([n, 1, 4])?.expand([n, 3, 4])?;
+        let twice = Sym::cat(&[&wide, &wide], 0)?.slice(0, 1, 2 * n as i64, 1)?;
+        let count = Sym::arange(0.0, 1.0, n as i64, DType::I64, Device::Meta)?;
+        let zeros = Sym::full(0.0, [n, n + 2], DType::F32, Device::Meta)?;
+        let end = x.slice(0, n as i64 - 1, i64::MAX, 1)?;
+        Ok(vec![twice.reshape([2 * n - 1, 12])?, count, zeros, x.reshape([2, n, 2])?, end])
     })
 }
