@@ -1,7 +1,10 @@
 //! Esker: a deep-learning framework that trains and ships.
 //!
-//! Everything is reachable from here; `use esker::prelude::*` brings what programs usually need. The README's quickstart:
+//! Everything is reachable from here; `use esker::prelude::*` brings what programs usually need. From the README:
 #![doc = include_str!("../../../README.md")]
+
+mod capture;
+mod cuda;
 
 pub use esker_autograd as autograd;
 pub use esker_cpu as cpu;
@@ -12,28 +15,20 @@ pub use esker_onnx as onnx;
 pub use esker_ops as ops;
 pub use esker_tensor as tensor;
 
+pub use capture::capture;
+pub use cuda::cuda;
 pub use esker_autograd::{GradMode, GradOptions, Param, Tensor, grad, grad_with, gradcheck, no_grad};
-pub use esker_nn::optim;
+pub use esker_cpu::{num_threads, set_num_threads};
+pub use esker_graph::InputSpec;
+pub use esker_nn::{optim, sequential};
 pub use esker_tensor::philox::manual_seed;
 pub use esker_tensor::{DType, Device, Error, ErrorKind, Result};
 
 /// What programs usually need.
 pub mod prelude {
-    pub use esker_autograd::{Param, Tensor, no_grad};
-    pub use esker_nn::{Module, ModuleExt};
+    pub use esker_autograd::{Param, Tensor, grad, no_grad};
+    pub use esker_nn::optim::Optimizer;
+    pub use esker_nn::{Module, ModuleExt, Visitor, accuracy, cross_entropy, mse_loss, sequential};
     pub use esker_ops::{Ops, Value};
     pub use esker_tensor::{DType, Device, Error, Result};
-}
-
-/// Opens the GPU with this index.
-///
-/// # Errors
-/// `Unavailable`, always so far: this version has no CUDA backend; the sentence also says whether a driver is there.
-pub fn cuda(index: u32) -> Result<Device> {
-    let driver = ["libcuda.so.1", "libcuda.so"]
-        .iter()
-        .flat_map(|name| ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"].map(|dir| format!("{dir}/{name}")))
-        .any(|path| std::path::Path::new(&path).exists());
-    let driver = if driver { "an NVIDIA driver was found" } else { "no NVIDIA driver (libcuda.so.1) was found" };
-    Err(Error::unavailable(format!("cuda:{index}: this version of Esker has no CUDA backend; {driver}")))
 }
