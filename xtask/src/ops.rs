@@ -31,7 +31,7 @@ fn describe(row: &Row) -> Value {
         })),
     };
     let dtypes: Vec<&str> =
-        DType::ALL.iter().filter(|d| good.iter().any(|s| s.dtypes.contains(**d))).map(|d| d.name()).collect();
+        DType::ALL.iter().filter(|d| good.iter().any(|s| s.dtypes.list().contains(d))).map(|d| d.name()).collect();
     json!({
         "name": row.name,
         "doc": row.doc.trim(),
@@ -54,13 +54,13 @@ fn onnx(samples: &[&Sample]) -> Value {
     match (nodes, forms.iter().any(|f| *f == Onnx::Compose), forms.first()) {
         (Some(nodes), _, _) => json!(nodes),
         (None, true, _) => json!("composed"),
-        (None, false, Some(Onnx::None(reason))) => json!({ "none": reason }),
+        (None, false, Some(Onnx::None(reason))) => json!(reason),
         _ => Value::Null,
     }
 }
 
 fn form(sample: &Sample) -> Option<Onnx> {
-    let dtype = DType::ALL.iter().rev().copied().find(|d| sample.dtypes.contains(*d))?;
+    let dtype = DType::ALL.iter().rev().copied().find(|d| sample.dtypes.list().contains(d))?;
     let x: Vec<esker_ops::Array> = sample
         .inputs
         .iter()

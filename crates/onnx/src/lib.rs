@@ -15,5 +15,5 @@ mod simplify;
 mod widen;
 
 pub use export::{ExportOptions, MAX_OPSET, MIN_OPSET, export};
-pub use file::{load, save, write_atomic};
+pub use file::{load, save};
 pub use import::{ImportOptions, import, import_with};

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |e: io::Error| Error::io(format!("{} could not be written: {e}", path.display()));
     let (temporary, file) = create_beside(path).map_err(failed)?;
-    let result = write(file, bytes).and_then(|()| fs::rename(&temporary, path));
+    let result = write(file, bytes).and_then(|()| fs::rename(&temporary, path)).and_then(|()| sync_folder(path));
     if result.is_err() {
         let _ = fs::remove_file(&temporary); // The first error is the one that tells.
     }
@@ -25,6 +25,12 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 fn write(mut file: File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Makes the new name last; only Unix lets a folder be opened for it.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
