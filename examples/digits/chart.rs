@@ -34,12 +34,12 @@ fn draw(svg: &mut String, curve: &[Epoch]) -> std::result::Result<(), Box<dyn st
     Ok(())
 }
 
-fn panel<'a>(
-    area: &DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
+fn panel(
+    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     title: &str,
     y: std::ops::Range<f64>,
     lines: &[(Vec<Point>, RGBColor, &str)],
-) -> std::result::Result<(), Box<dyn std::error::Error + 'a>> {
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let epochs = lines.iter().map(|l| l.0.len()).max().unwrap_or(1).max(2) as f64;
     let mut chart = ChartBuilder::on(area)
         .margin(12)

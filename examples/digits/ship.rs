@@ -21,7 +21,8 @@ pub fn write(folder: &Path, net: &Sequential, held: &Digits, logits: &Tensor) ->
     esker::onnx::save(&graph, folder.join("digits.onnx"), &options)?;
     esker::nn::save(net, folder.join("digits.safetensors"))?;
 
-    let floats = |t: &Tensor| Ok(t.to_vec::<f32>()?.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>());
+    let floats =
+        |t: &Tensor| -> Result<Vec<u8>> { Ok(t.to_vec::<f32>()?.into_iter().flat_map(f32::to_le_bytes).collect()) };
     write_atomic(&folder.join("holdout_x.f32"), &floats(&held.images)?)?;
     write_atomic(&folder.join("holdout_logits.f32"), &floats(logits)?)?;
     let labels = held.labels.to_vec::<i64>()?;

@@ -51,7 +51,7 @@ fn onnx(samples: &[&Sample]) -> Value {
         Onnx::Nodes(nodes) => Some(nodes.iter().map(|n| n.op_type).collect::<Vec<_>>().join(", ")),
         _ => None,
     });
-    match (nodes, forms.iter().any(|f| *f == Onnx::Compose), forms.first()) {
+    match (nodes, forms.contains(&Onnx::Compose), forms.first()) {
         (Some(nodes), _, _) => json!(nodes),
         (None, true, _) => json!("composed"),
         (None, false, Some(Onnx::None(reason))) => json!(reason),
