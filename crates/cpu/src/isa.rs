@@ -99,3 +99,22 @@ pub fn force(isa: Option<Isa>) -> Result<()> {
     FORCED.store(isa.map_or(0, |i| i as u8), Ordering::Relaxed);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forcing_selects_what_the_machine_has_and_nothing_else() {
+        let _settings = crate::test_settings();
+        for isa in Isa::ALL {
+            assert_eq!(force(Some(isa)).is_ok(), isa.is_available(), "{isa}");
+            if isa.is_available() {
+                assert_eq!(super::isa(), isa);
+            }
+        }
+        force(None).unwrap();
+        assert_eq!(super::isa(), chosen());
+        assert!(Isa::Portable.is_available());
+    }
+}

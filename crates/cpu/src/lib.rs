@@ -25,6 +25,8 @@ mod test;
 mod vector;
 pub mod threads;
 
+#[doc(hidden)]
+pub use gemm::bench_gemm_f32;
 pub use isa::{Isa, force as force_isa, isa};
 pub use threads::{num_threads, set_num_threads};
 

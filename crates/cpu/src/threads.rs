@@ -9,10 +9,11 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
-/// Rounds of waiting before a worker sleeps: some 20 microseconds.
-const SPINS: u32 = 4_000;
+/// How long a worker waits awake for the next region, and a caller for its workers before it yields.
+const AWAKE: Duration = Duration::from_micros(30);
 
 /// One parallel region, on the stack of the thread that called it.
 struct Region<'a> {
@@ -71,6 +72,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Waits awake until `ready` or for [`AWAKE`]; whether it became ready. The clock, not a count, since a pause takes from
+/// 5 to 140 cycles.
+fn spin(ready: impl Fn() -> bool) -> bool {
+    let mut start = None;
+    loop {
+        for _ in 0..32 {
+            if ready() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if start.get_or_insert_with(Instant::now).elapsed() > AWAKE {
+            return false;
+        }
+    }
+}
+
 /// Threads that a region uses at most, the caller included.
 pub fn num_threads() -> usize {
     match THREADS.load(Ordering::Relaxed) {
@@ -84,14 +102,14 @@ pub fn set_num_threads(n: usize) {
     THREADS.store(n.max(1), Ordering::Relaxed);
 }
 
-/// `ESKER_NUM_THREADS`, else what the process may use (its CPU set and cgroup quota).
+/// What the process may use (its CPU set and cgroup quota), or fewer when `ESKER_NUM_THREADS` says so.
 fn default_threads() -> usize {
     static DEFAULT: OnceLock<usize> = OnceLock::new();
     *DEFAULT.get_or_init(|| {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         match std::env::var("ESKER_NUM_THREADS") {
             Ok(text) => match text.parse() {
-                Ok(n) if n > 0 => n,
+                Ok(n) if n > 0 => cores.min(n),
                 _ => {
                     eprintln!("esker: ESKER_NUM_THREADS={text} is no positive number; using {cores}");
                     cores
@@ -163,13 +181,9 @@ impl Pool {
 
     /// Returns when the epoch is no longer `seen`.
     fn wait(&self, seen: &mut usize) {
-        for _ in 0..SPINS {
-            let now = self.epoch.load(Ordering::Acquire);
-            if now != *seen {
-                *seen = now;
-                return;
-            }
-            std::hint::spin_loop();
+        if spin(|| self.epoch.load(Ordering::Acquire) != *seen) {
+            *seen = self.epoch.load(Ordering::Acquire);
+            return;
         }
         let mut job = lock(&self.job);
         self.sleepers.fetch_add(1, Ordering::Relaxed);
@@ -192,10 +206,11 @@ impl Pool {
     /// Takes the job back and waits until every worker that took it has left.
     fn retire(&self) {
         *lock(&self.job) = None;
-        let mut spins = 0u32;
-        while self.active.load(Ordering::Acquire) > 0 {
-            spins += 1;
-            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+        let left = || self.active.load(Ordering::Acquire) == 0;
+        if !spin(left) {
+            while !left() {
+                std::thread::yield_now();
+            }
         }
     }
 }
@@ -208,28 +223,31 @@ impl Pool {
 /// With the payload of a task that panicked, after all other tasks are done.
 pub fn parallel(tasks: usize, f: &(dyn Fn(usize) + Sync)) {
     let threads = num_threads().min(tasks);
-    if threads <= 1 || INSIDE.get() {
-        (0..tasks).for_each(f);
-        return;
-    }
-    let pool = pool();
-    let Ok(_busy) = pool.busy.try_lock() else {
-        (0..tasks).for_each(f);
-        return;
-    };
-    pool.spawn(threads - 1);
     let region = Region { f, tasks, next: AtomicUsize::new(0), panic: Mutex::new(None) };
+    if threads <= 1 || INSIDE.get() || !shared(&region, threads - 1) {
+        region.work();
+    }
+    if let Some(payload) = region.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        resume_unwind(payload);
+    }
+}
+
+/// Runs a region on the calling thread and `workers` others, unless the pool is busy.
+fn shared(region: &Region<'_>, workers: usize) -> bool {
+    let pool = pool();
+    let _busy = match pool.busy.try_lock() {
+        Ok(busy) => busy,
+        Err(TryLockError::Poisoned(busy)) => busy.into_inner(),
+        Err(TryLockError::WouldBlock) => return false,
+    };
+    pool.spawn(workers);
     // The lifetime is cut off here and kept by `retire`, which waits for the workers.
-    pool.post(Job { region: (&raw const region).cast(), workers: threads - 1 });
+    pool.post(Job { region: (&raw const *region).cast(), workers });
     INSIDE.set(true);
     region.work();
     INSIDE.set(false);
     pool.retire();
-    let panic = lock(&region.panic).take();
-    drop(_busy);
-    if let Some(payload) = panic {
-        resume_unwind(payload);
-    }
+    true
 }
 
 /// Runs `f` over `0..n` in chunks of `grain` (the last may be shorter). The chunks depend on `n` and `grain` alone.
@@ -257,18 +275,66 @@ mod tests {
         total.into_inner()
     }
 
-    #[test]
-    fn every_task_runs_once_for_any_number_of_threads() {
-        for threads in [1, 2, 3, 5] {
-            set_num_threads(threads);
-            for n in [0, 1, 2, 7, 1000] {
-                assert_eq!(sum(n), (n * (n + 1) / 2) as u64);
-            }
+    /// Holds the settings, and puts the number of threads back.
+    struct Threads(usize, #[allow(dead_code)] MutexGuard<'static, ()>);
+
+    impl Threads {
+        fn take() -> Self {
+            let guard = crate::test_settings();
+            Self(num_threads(), guard)
+        }
+    }
+
+    impl Drop for Threads {
+        fn drop(&mut self) {
+            set_num_threads(self.0);
         }
     }
 
     #[test]
+    fn every_task_runs_once_for_any_number_of_threads() {
+        let _threads = Threads::take();
+        for threads in [1, 2, 3, 5, 1, 3] {
+            set_num_threads(threads);
+            assert_eq!(num_threads(), threads);
+            for n in [0, 1, 2, 7, 1000] {
+                let runs: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
+                parallel(n, &|i| {
+                    runs[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(runs.iter().all(|r| r.load(Ordering::Relaxed) == 1), "{threads} threads, {n} tasks");
+            }
+        }
+        set_num_threads(0);
+        assert_eq!(num_threads(), 1, "at least one");
+    }
+
+    #[test]
+    fn two_threads_work_at_the_same_time() {
+        let _threads = Threads::take();
+        set_num_threads(2);
+        let inside = AtomicUsize::new(0);
+        // Another test's region may hold the pool, which makes this one run alone.
+        let met = (0..1000).any(|_| {
+            let met = AtomicUsize::new(0);
+            inside.store(0, Ordering::Relaxed);
+            parallel(2, &|_| {
+                inside.fetch_add(1, Ordering::AcqRel);
+                let start = Instant::now();
+                while inside.load(Ordering::Acquire) < 2 && start.elapsed() < Duration::from_millis(20) {
+                    std::thread::yield_now();
+                }
+                let late = start.elapsed() >= Duration::from_millis(20);
+                met.fetch_add(usize::from(!late && inside.load(Ordering::Acquire) == 2), Ordering::Relaxed);
+            });
+            met.into_inner() == 2
+        });
+        assert!(met, "a task waits for the other, so that both run at once");
+    }
+
+    #[test]
     fn regions_nest_and_callers_share() {
+        let _threads = Threads::take();
         set_num_threads(3);
         let total = AtomicU64::new(0);
         std::thread::scope(|s| {
@@ -286,30 +352,50 @@ mod tests {
     }
 
     #[test]
+    fn sleeping_workers_wake() {
+        let _threads = Threads::take();
+        set_num_threads(3);
+        for _ in 0..20 {
+            std::thread::sleep(2 * AWAKE);
+            assert_eq!(sum(50), 1275);
+        }
+    }
+
+    #[test]
     fn a_panic_reaches_the_caller_after_the_others_are_done() {
-        set_num_threads(2);
-        let done = AtomicUsize::new(0);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            parallel(16, &|i| {
-                assert!(i != 3, "task 3");
-                done.fetch_add(1, Ordering::Relaxed);
-            });
-        }));
-        assert!(result.is_err());
-        assert_eq!(done.into_inner(), 15);
-        assert_eq!(sum(10), 55, "the pool goes on");
+        let _threads = Threads::take();
+        for threads in [1, 2, 3] {
+            set_num_threads(threads);
+            let done = AtomicUsize::new(0);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                parallel(16, &|i| {
+                    if i == 3 {
+                        resume_unwind(Box::new("task 3"));
+                    }
+                    done.fetch_add(1, Ordering::Relaxed);
+                });
+            }));
+            assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "task 3");
+            assert_eq!(done.into_inner(), 15, "{threads} threads");
+            assert_eq!(sum(10), 55, "the pool goes on");
+        }
     }
 
     #[test]
     fn chunks_depend_on_size_and_grain_alone() {
-        let chunks = |threads| {
+        let _threads = Threads::take();
+        let chunks = |threads, n, grain| {
             set_num_threads(threads);
             let seen = Mutex::new(Vec::new());
-            parallel_for(1000, 64, &|r| lock(&seen).push((r.start, r.end)));
+            parallel_for(n, grain, &|r| lock(&seen).push((r.start, r.end)));
             let mut seen = seen.into_inner().unwrap();
             seen.sort_unstable();
             seen
         };
-        assert_eq!(chunks(1), chunks(3));
+        for threads in [1, 2, 3] {
+            assert_eq!(chunks(threads, 150, 64), [(0, 64), (64, 128), (128, 150)]);
+            assert_eq!(chunks(threads, 3, 0), [(0, 1), (1, 2), (2, 3)]);
+            assert_eq!(chunks(threads, 0, 8), []);
+        }
     }
 }

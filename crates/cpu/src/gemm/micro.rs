@@ -12,6 +12,15 @@ pub(crate) trait Element: bytemuck::Pod + Default + Send + Sync + PartialEq + st
     fn kernel() -> Kernel<Self>;
     /// `self + o`.
     fn plus(self, o: Self) -> Self;
+    /// Writes `run` elements of each line to `dst`, step by step: element `s` of line `i` goes to `s * width + i`, and
+    /// zeros to the places of lines that are not there. `run` may be any, and is fast up to [`KC`](super::KC).
+    ///
+    /// # Safety
+    /// At most `width` lines, each valid for `run` elements.
+    ///
+    /// # Panics
+    /// When `dst` is shorter than `run * width`.
+    unsafe fn weave(lines: &[*const Self], run: usize, width: usize, dst: &mut [Self]);
 }
 
 /// A whole tile for one panel of A and one of B: `(steps, a, b, out, valid columns)` for a fixed number of rows.
@@ -35,14 +44,7 @@ impl<T: Element> Kernel<T> {
     /// # Safety
     /// `a` and `b` start with packed panels of `kc` steps; that part of `out` belongs to the caller.
     #[inline]
-    pub(crate) unsafe fn tile(
-        &self,
-        kc: usize,
-        a: &[T],
-        b: &[T],
-        out: Output<T>,
-        (height, width): (usize, usize),
-    ) {
+    pub(crate) unsafe fn tile(&self, kc: usize, a: &[T], b: &[T], out: Output<T>, (height, width): (usize, usize)) {
         debug_assert!(a.len() >= kc * self.mr && b.len() >= kc * self.nr);
         let (a, b) = (a.as_ptr(), b.as_ptr());
         if out.cs == 1 {
@@ -156,7 +158,7 @@ entry!(f32_portable, Lane<f32>, f32, 4, 4, [1 2 3]);
 entry!(f64_portable, Lane<f64>, f64, 4, 4, [1 2 3]);
 
 macro_rules! element {
-    ($T:ty, $avx512:ident $nr512:literal, $avx2:ident $nr2:literal, $portable:ident) => {
+    ($T:ty, $avx512:ident $nr512:literal, $avx2:ident $nr2:literal, $portable:ident, $weave:path) => {
         impl Element for $T {
             fn kernel() -> Kernel<Self> {
                 match isa() {
@@ -170,12 +172,16 @@ macro_rules! element {
             fn plus(self, o: Self) -> Self {
                 self + o
             }
+            unsafe fn weave(lines: &[*const Self], run: usize, width: usize, dst: &mut [Self]) {
+                // SAFETY: passed on.
+                unsafe { $weave(lines, run, width, dst) }
+            }
         }
     };
 }
 
-element!(f32, f32_avx512 32, f32_avx2 16, f32_portable);
-element!(f64, f64_avx512 16, f64_avx2 8, f64_portable);
+element!(f32, f32_avx512 32, f32_avx2 16, f32_portable, super::weave::weave_f32);
+element!(f64, f64_avx512 16, f64_avx2 8, f64_portable, super::pack::weave_any);
 
 /// One element as a register: the portable kernel.
 #[derive(Clone, Copy)]

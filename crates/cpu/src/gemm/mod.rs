@@ -9,11 +9,13 @@
 
 mod micro;
 mod pack;
+mod scratch;
+mod weave;
 
-use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-use esker_tensor::{Result, Storage};
+use esker_tensor::{Error, Result, Storage};
 
 pub(crate) use micro::Element;
 use micro::Kernel;
@@ -21,13 +23,15 @@ pub(crate) use pack::{Source, Strided};
 
 use crate::threads::{parallel, parallel_for};
 
-/// Steps of k in a block: a panel of B (32 columns of f32) then fills 32 KiB, two thirds of a common L1 cache.
+/// Steps of k in a block: a panel of B (32 columns of f32) then fills 32 KiB.
 pub(crate) const KC: usize = 256;
 /// Columns of B packed at a time.
 const NC: usize = 4096;
 /// Rows of A that a task packs at a time, as a multiple of every micro-kernel's height.
 const MC: usize = 168;
-/// Products below this many multiplications run on the calling thread.
+/// Elements of A that a product of few rows packs at a time.
+const NARROW: usize = 1 << 18;
+/// Products of up to this many multiplications run on the calling thread.
 const SERIAL: usize = 64 * 64 * 64;
 
 /// Where a product goes: `c` is the first element, rows and columns lie `rs` and `cs` elements apart.
@@ -52,11 +56,6 @@ impl<T> Output<T> {
     }
 }
 
-thread_local! {
-    /// The block of A that this thread works on, kept between calls.
-    static A_BLOCK: RefCell<Option<Storage>> = const { RefCell::new(None) };
-}
-
 /// `C[m, n] = A B`, with the lines of `a` being the rows of A and those of `b` the columns of B.
 ///
 /// # Safety
@@ -76,25 +75,31 @@ pub(crate) unsafe fn gemm<T: Element>(
         return Ok(());
     }
     let kernel = T::kernel();
-    let columns = n.min(NC).next_multiple_of(kernel.nr);
-    let mut packed = Storage::alloc(columns * k.min(KC) * size_of::<T>())?;
-    let serial = m * n * k <= SERIAL;
-    for j0 in (0..n).step_by(NC) {
-        let js = j0..(j0 + NC).min(n);
-        for k0 in (0..k).step_by(KC) {
-            let ks = k0..(k0 + KC).min(k);
-            let b_block = as_slice::<T>(packed.make_mut()?);
-            pack_b(b, &js, &ks, kernel.nr, b_block, serial);
-            let out = Output { accumulate: out.accumulate || k0 > 0, ..out };
-            // SAFETY: passed on; tiles are disjoint.
-            unsafe { tiles(&kernel, m, &js, &ks, a, b_block, &out, serial)? };
-        }
-    }
-    Ok(())
+    let ((m, n), (a, b), out) = if swaps((m, n), a, b, &out, &kernel) {
+        let out = Output { rs: out.cs, cs: out.rs, ..out };
+        ((n, m), (b, a), out)
+    } else {
+        ((m, n), (a, b), out)
+    };
+    let call = Call { kernel, a, b, out, serial: m * n * k <= SERIAL };
+    // SAFETY: passed on.
+    unsafe { if m <= MC { call.narrow(m, n, k) } else { call.wide(m, n, k) } }
 }
 
-fn as_slice<T: Element>(bytes: &mut [u8]) -> &mut [T] {
-    bytemuck::cast_slice_mut(bytes)
+/// Whether `C^T = B^T A^T` is the better product: C is column-major, or has too few columns for a tile. The bits of an
+/// element are the same, since its factors commute.
+fn swaps<T: Element>(
+    (m, n): (usize, usize),
+    a: &dyn Source<T>,
+    b: &dyn Source<T>,
+    out: &Output<T>,
+    kernel: &Kernel<T>,
+) -> bool {
+    if n > 1 && out.cs != 1 {
+        return out.rs == 1;
+    }
+    let (as_is, swapped) = (m * n.next_multiple_of(kernel.nr), n * m.next_multiple_of(kernel.nr));
+    as_is > 2 * swapped && a.strided().is_some() && b.strided().is_some()
 }
 
 unsafe fn clear<T: Element>(m: usize, n: usize, out: Output<T>) {
@@ -131,89 +136,167 @@ impl<T> Parts<T> {
     }
 }
 
-fn pack_b<T: Element>(
-    b: &dyn Source<T>,
-    js: &Range<usize>,
-    ks: &Range<usize>,
-    nr: usize,
-    dst: &mut [T],
-    serial: bool,
-) {
-    // Eight panels a task.
-    let (group, kc) = (8 * nr, ks.len());
-    let parts = Parts(dst.as_mut_ptr(), dst.len());
-    run(js.len().div_ceil(group), serial, &|task| {
-        let start = task * group;
-        let lines = js.start + start..(js.start + start + group).min(js.end);
-        let len = lines.len().next_multiple_of(nr) * kc;
-        // SAFETY: each task packs its own panels.
-        let dst = unsafe { parts.part(start * kc..start * kc + len) };
-        b.pack(lines, ks.clone(), nr, dst);
-    });
-}
+/// The first error of tasks.
+struct First(Mutex<Result<()>>);
 
-/// All tiles of C for one block of B. How C is cut depends on m and n alone.
-#[allow(clippy::too_many_arguments)]
-unsafe fn tiles<T: Element>(
-    kernel: &Kernel<T>,
-    m: usize,
-    js: &Range<usize>,
-    ks: &Range<usize>,
-    a: &dyn Source<T>,
-    b: &[T],
-    out: &Output<T>,
-    serial: bool,
-) -> Result<()> {
-    let row_blocks = m.div_ceil(MC);
-    // With few blocks of rows, columns are cut too; each task then packs its rows again.
-    let column_blocks = 8usize.div_ceil(row_blocks).min(js.len().div_ceil(4 * kernel.nr)).max(1);
-    let columns = js.len().div_ceil(column_blocks).next_multiple_of(kernel.nr);
-    let failed = std::sync::Mutex::new(None);
-    run(row_blocks * column_blocks, serial, &|task| {
-        let (i0, c0) = (task / column_blocks * MC, task % column_blocks * columns);
-        let rows = i0..(i0 + MC).min(m);
-        if c0 >= js.len() {
-            return;
+impl First {
+    fn new() -> Self {
+        Self(Mutex::new(Ok(())))
+    }
+
+    fn note(&self, result: Result<()>) {
+        if result.is_err() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = result;
         }
-        let result = with_a_block(rows.len().next_multiple_of(kernel.mr) * ks.len(), |a_block: &mut [T]| {
-            a.pack(rows.clone(), ks.clone(), kernel.mr, a_block);
-            for c in (c0..(c0 + columns).min(js.len())).step_by(kernel.nr) {
-                let width = kernel.nr.min(js.len() - c);
-                for r in (0..rows.len()).step_by(kernel.mr) {
-                    let height = kernel.mr.min(rows.len() - r);
-                    // SAFETY: the tile lies within C and belongs to this task; panels are packed for kc steps.
-                    unsafe {
-                        let tile = out.at(rows.start + r, js.start + c);
-                        kernel.tile(
-                            ks.len(),
-                            &a_block[r * ks.len()..],
-                            &b[c * ks.len()..],
-                            tile,
-                            (height, width),
-                        );
-                    }
-                }
-            }
-        });
-        if let Err(error) = result {
-            *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-        }
-    });
-    match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(()),
+    }
+
+    fn get(self) -> Result<()> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn with_a_block<T: Element>(len: usize, f: impl FnOnce(&mut [T])) -> Result<()> {
-    let bytes = len * size_of::<T>();
-    let mut block = match A_BLOCK.take().filter(|s| s.len() >= bytes) {
-        Some(block) => block,
-        None => Storage::alloc(bytes.max(MC * KC * size_of::<f64>()))?,
-    };
-    f(&mut as_slice::<T>(block.make_mut()?)[..len]);
-    A_BLOCK.set(Some(block));
-    Ok(())
+/// What a product is made of.
+struct Call<'a, T> {
+    kernel: Kernel<T>,
+    a: &'a dyn Source<T>,
+    b: &'a dyn Source<T>,
+    out: Output<T>,
+    serial: bool,
+}
+
+impl<T: Element> Call<'_, T> {
+    /// Few rows: A is packed once, and each task packs the columns of B that it alone reads.
+    ///
+    /// # Safety
+    /// As [`gemm`].
+    unsafe fn narrow(&self, m: usize, n: usize, k: usize) -> Result<()> {
+        let height = m.next_multiple_of(self.kernel.mr);
+        let depth = (NARROW / height / KC * KC).max(KC);
+        let group = 4 * self.kernel.nr;
+        scratch::with(&scratch::A, height * depth.min(k), |packed: &mut [T]| {
+            (0..k).step_by(depth).try_for_each(|k0| {
+                let ks = k0..(k0 + depth).min(k);
+                self.pack_rows(m, &ks, packed);
+                let (packed, first) = (&*packed, First::new());
+                run(n.div_ceil(group), self.serial, &|task| {
+                    let js = task * group..((task + 1) * group).min(n);
+                    // SAFETY: passed on; each task has its own columns.
+                    first.note(unsafe { self.columns(m, js, &ks, packed) });
+                });
+                first.get()
+            })
+        })
+    }
+
+    /// Packs all rows of A, block of k after block.
+    fn pack_rows(&self, m: usize, ks: &Range<usize>, packed: &mut [T]) {
+        let height = m.next_multiple_of(self.kernel.mr);
+        let parts = Parts(packed.as_mut_ptr(), packed.len());
+        run(ks.len().div_ceil(KC), self.serial || m < 8, &|block| {
+            let from = block * KC;
+            let to = (from + KC).min(ks.len());
+            // SAFETY: each task packs its own block.
+            let dst = unsafe { parts.part(height * from..height * to) };
+            self.a.pack(0..m, ks.start + from..ks.start + to, self.kernel.mr, dst);
+        });
+    }
+
+    /// Some columns of C, over blocks of k for which A is packed.
+    ///
+    /// # Safety
+    /// As [`gemm`], for these columns.
+    unsafe fn columns(&self, m: usize, js: Range<usize>, ks: &Range<usize>, a: &[T]) -> Result<()> {
+        let (width, height) = (js.len().next_multiple_of(self.kernel.nr), m.next_multiple_of(self.kernel.mr));
+        scratch::with(&scratch::B, width * ks.len().min(KC), |packed: &mut [T]| {
+            for k0 in ks.clone().step_by(KC) {
+                let block = k0..(k0 + KC).min(ks.end);
+                let packed = &mut packed[..width * block.len()];
+                self.b.pack(js.clone(), block.clone(), self.kernel.nr, packed);
+                let a = &a[height * (k0 - ks.start)..];
+                // SAFETY: passed on.
+                unsafe { self.tiles(0..m, js.clone(), &block, a, packed) };
+            }
+            Ok(())
+        })
+    }
+
+    /// Many rows: B is packed by all threads together, and each task packs the rows of A that it needs.
+    ///
+    /// # Safety
+    /// As [`gemm`].
+    unsafe fn wide(&self, m: usize, n: usize, k: usize) -> Result<()> {
+        let columns = n.min(NC).next_multiple_of(self.kernel.nr);
+        let mut packed = Storage::alloc(columns * k.min(KC) * size_of::<T>())?;
+        let packed: &mut [T] = bytemuck::cast_slice_mut(packed.make_mut()?);
+        for j0 in (0..n).step_by(NC) {
+            let js = j0..(j0 + NC).min(n);
+            for k0 in (0..k).step_by(KC) {
+                let ks = k0..(k0 + KC).min(k);
+                self.pack_columns(&js, &ks, packed);
+                // SAFETY: passed on.
+                unsafe { self.blocks(m, &js, &ks, packed)? };
+            }
+        }
+        Ok(())
+    }
+
+    fn pack_columns(&self, js: &Range<usize>, ks: &Range<usize>, packed: &mut [T]) {
+        let (nr, kc) = (self.kernel.nr, ks.len());
+        let group = 4 * nr;
+        let parts = Parts(packed.as_mut_ptr(), packed.len());
+        run(js.len().div_ceil(group), self.serial, &|task| {
+            let start = task * group;
+            let lines = js.start + start..(js.start + start + group).min(js.end);
+            let len = lines.len().next_multiple_of(nr) * kc;
+            // SAFETY: each task packs its own panels.
+            let dst = unsafe { parts.part(start * kc..start * kc + len) };
+            self.b.pack(lines, ks.clone(), nr, dst);
+        });
+    }
+
+    /// All of C for one block of B, some rows and columns a task. How C is cut depends on m and n alone.
+    ///
+    /// # Safety
+    /// As [`gemm`].
+    unsafe fn blocks(&self, m: usize, js: &Range<usize>, ks: &Range<usize>, b: &[T]) -> Result<()> {
+        let (mr, nr) = (self.kernel.mr, self.kernel.nr);
+        let height = m.div_ceil(m.div_ceil(MC)).next_multiple_of(mr);
+        let rows = m.div_ceil(height);
+        // With few blocks of rows, columns are cut too; each task then packs its rows again.
+        let cuts = 64usize.div_ceil(rows).min(js.len().div_ceil(8 * nr)).max(1);
+        let width = js.len().div_ceil(cuts).next_multiple_of(nr);
+        let cuts = js.len().div_ceil(width);
+        let first = First::new();
+        run(rows * cuts, self.serial, &|task| {
+            let (i, j) = (task / cuts * height, task % cuts * width);
+            let (is, columns) = (i..(i + height).min(m), js.start + j..(js.start + j + width).min(js.end));
+            let len = is.len().next_multiple_of(mr) * ks.len();
+            first.note(scratch::with(&scratch::A, len, |a: &mut [T]| {
+                self.a.pack(is.clone(), ks.clone(), mr, a);
+                // SAFETY: passed on; each task has its own rows and columns.
+                unsafe { self.tiles(is, columns, ks, a, &b[j * ks.len()..]) };
+                Ok(())
+            }));
+        });
+        first.get()
+    }
+
+    /// The tiles of some rows and columns of C for one block of k, whose packed operands start with these.
+    ///
+    /// # Safety
+    /// As [`gemm`], for this part of C.
+    unsafe fn tiles(&self, is: Range<usize>, js: Range<usize>, ks: &Range<usize>, a: &[T], b: &[T]) {
+        let (mr, nr, kc) = (self.kernel.mr, self.kernel.nr, ks.len());
+        for c in (0..js.len()).step_by(nr) {
+            for r in (0..is.len()).step_by(mr) {
+                let size = (mr.min(is.len() - r), nr.min(js.len() - c));
+                let out = self.out.at(is.start + r, js.start + c);
+                let out = Output { accumulate: out.accumulate || ks.start > 0, ..out };
+                // SAFETY: the tile lies within C and is the caller's; panels are packed for kc steps.
+                unsafe { self.kernel.tile(kc, &a[r * kc..], &b[c * kc..], out, size) };
+            }
+        }
+    }
 }
 
 /// Matrices that one call multiplies: `batch` of them, each so many elements after the last (0 repeats one).
@@ -241,14 +324,37 @@ pub(crate) unsafe fn gemm_batch<T: Element>(size: (usize, usize, usize), batch: 
     if batch.count == 1 || m * n * k > 8 * SERIAL {
         return (0..batch.count).try_for_each(one);
     }
-    let failed = std::sync::Mutex::new(None);
+    let first = First::new();
     let grain = (SERIAL / (m * n * k).max(1)).clamp(1, 64);
     parallel_for(batch.count, grain, &|range| {
-        for error in range.filter_map(|i| one(i).err()) {
-            *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-        }
+        range.for_each(|i| first.note(one(i)));
     });
-    failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).map_or(Ok(()), Err)
+    first.get()
+}
+
+/// `C[m, n] = A[m, k] B[k, n]` of dense matrices; `ta` and `tb` say that one is stored transposed. For benchmarks.
+///
+/// # Errors
+/// `Shape` when a slice has another size; those of allocation.
+#[doc(hidden)]
+pub fn bench_gemm_f32(
+    (m, n, k): (usize, usize, usize),
+    a: &[f32],
+    ta: bool,
+    b: &[f32],
+    tb: bool,
+    c: &mut [f32],
+) -> Result<()> {
+    if (a.len(), b.len(), c.len()) != (m * k, k * n, m * n) {
+        return Err(Error::shape(format!("{m} x {k} by {k} x {n} needs slices of {}, {} and {}", m * k, k * n, m * n)));
+    }
+    let [m_step, n_step, k_step] = [m, n, k].map(|x| x as isize);
+    let (line, step) = if ta { (1, m_step) } else { (k_step, 1) };
+    let a = Strided { p: a.as_ptr(), line, step };
+    let (line, step) = if tb { (k_step, 1) } else { (1, n_step) };
+    let b = Strided { p: b.as_ptr(), line, step };
+    // SAFETY: the slices are as large as the sizes say.
+    unsafe { gemm((m, n, k), &a, &b, Output { c: c.as_mut_ptr(), rs: n_step, cs: 1, accumulate: false }) }
 }
 
 #[cfg(test)]
