@@ -3,8 +3,8 @@
 
 use esker::ops::{Map, MapOp};
 use esker::prelude::*;
-use esker::tensor::pool;
 use esker::tensor::philox::Key;
+use esker::tensor::pool;
 
 fn step(params: &[Param], x: &Tensor, y: &Tensor) -> Result<()> {
     let p: Vec<Tensor> = params.iter().map(Param::tensor).collect();

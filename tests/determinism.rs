@@ -23,9 +23,10 @@ struct Net {
 impl Net {
     fn new() -> Result<Self> {
         let shapes: [&[usize]; 8] = [&[16, 1, 3, 3], &[16], &[8, 16, 3, 3], &[72, 64], &[64], &[64], &[64, 10], &[10]];
-        let params = shapes.iter().enumerate().map(|(i, shape)| {
-            Param::new(&Tensor::normal(0.0, 0.2, Key(i as u64), *shape, DType::F32, Device::Cpu)?)
-        });
+        let params = shapes
+            .iter()
+            .enumerate()
+            .map(|(i, shape)| Param::new(&Tensor::normal(0.0, 0.2, Key(i as u64), *shape, DType::F32, Device::Cpu)?));
         Ok(Self { params: params.collect::<Result<_>>()? })
     }
 
@@ -46,9 +47,7 @@ impl Net {
         for p in &self.params {
             let grad = p.grad().expect("every parameter takes part").mul(&Tensor::from_scalar(-0.05f32)?)?;
             p.zero_grad();
-            p.update(|a| {
-                esker::ops::backend(a.device())?.run_in_place(Map::Value(MapOp::Add), a, &[grad.array()])
-            })?;
+            p.update(|a| esker::ops::backend(a.device())?.run_in_place(Map::Value(MapOp::Add), a, &[grad.array()]))?;
         }
         loss.item()
     }

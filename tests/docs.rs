@@ -1,6 +1,5 @@
 //! The documents say what is true: the README's program runs, and every op of the table is complete.
 
-
 /// The README's program is tested as documentation of the facade; here its settings table is held against the code.
 #[test]
 fn the_readme_names_every_setting() {
@@ -21,8 +20,7 @@ fn the_readme_names_every_setting() {
             }
             let text = std::fs::read_to_string(&path).unwrap();
             for (at, _) in text.match_indices("\"ESKER_") {
-                let name: String =
-                    text[at + 1..].chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+                let name: String = text[at + 1..].chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
                 assert!(readme.contains(&name), "README.md does not name {name} ({})", path.display());
             }
         }

@@ -33,17 +33,13 @@ fn each_mistake_has_its_sentence() {
             "sum: dimension 2 is out of range for [2, 3] (rank 2, expected -2 to 1)",
         ),
         (sentence(zeros(&[2]).sum([0, 0], false)), "Dim", "sum: dimension 0 is named twice in [0, 0]"),
-        (sentence(zeros(&[2, 3]).reshape([4, -1])), "Shape", "reshape: [2, 3] has 6 elements, which do not fit [4, -1]"),
         (
-            sentence(zeros(&[2, 3]).permute([0])),
-            "Dim",
-            "permute: [0] does not name every dimension of [2, 3] once",
+            sentence(zeros(&[2, 3]).reshape([4, -1])),
+            "Shape",
+            "reshape: [2, 3] has 6 elements, which do not fit [4, -1]",
         ),
-        (
-            sentence(Tensor::zeros([1; 9])),
-            "Dim",
-            "full: more than 8 dimensions were given, the highest rank",
-        ),
+        (sentence(zeros(&[2, 3]).permute([0])), "Dim", "permute: [0] does not name every dimension of [2, 3] once"),
+        (sentence(Tensor::zeros([1; 9])), "Dim", "full: more than 8 dimensions were given, the highest rank"),
         (
             sentence(Tensor::from_vec([1i64]).unwrap().mean((), false)),
             "DType",
@@ -64,16 +60,8 @@ fn each_mistake_has_its_sentence() {
             "Shape",
             "full: size -1 in [-1, 4] is negative",
         ),
-        (
-            sentence(Tensor::from_slice(&[1f32], [2])),
-            "Shape",
-            "1 elements were given for [2], which has 2",
-        ),
-        (
-            sentence(zeros(&[2]).to_vec::<f64>()),
-            "DType",
-            "the values are float32, not float64; cast first",
-        ),
+        (sentence(Tensor::from_slice(&[1f32], [2])), "Shape", "1 elements were given for [2], which has 2"),
+        (sentence(zeros(&[2]).to_vec::<f64>()), "DType", "the values are float32, not float64; cast first"),
         (
             sentence(Tensor::meta_like(DType::F32, [2]).unwrap().item()),
             "Capture",

@@ -62,7 +62,8 @@ fn close(got: &[Tensor], want: &[RefArray], slack: f64) -> Outcome {
         let allowed = tolerance(got.dtype()) + slack;
         for (i, (g, w)) in got.to_f64_vec().map_err(text)?.into_iter().zip(&want.data).enumerate() {
             let same = g == *w || (g.is_nan() && w.is_nan());
-            if !same && !((g - w).abs() <= allowed * w.abs().max(1.0)) {
+            let near = (g - w).abs() <= allowed * w.abs().max(1.0); // False where one is NaN or infinite.
+            if !same && !near {
                 return Err(format!("output {k} element {i} is {g:e}, expected {w:e}"));
             }
         }
@@ -114,13 +115,9 @@ fn metas_agree_with_what_runs() {
         }
         let x = s.materialize(dtype, 1).map_err(text)?;
         let ran: Vec<Meta> = run(&s.op, &x).map_err(text)?.iter().map(Value::meta).collect();
-        let meta: Vec<Tensor> = x
-            .iter()
-            .map(|a| Tensor::meta_like(a.dtype(), a.shape()))
-            .collect::<Result<_>>()
-            .map_err(text)?;
-        let inferred: Vec<Meta> =
-            apply(&s.op_on(Device::Meta), &meta).map_err(text)?.iter().map(Value::meta).collect();
+        let meta: Vec<Tensor> =
+            x.iter().map(|a| Tensor::meta_like(a.dtype(), a.shape())).collect::<Result<_>>().map_err(text)?;
+        let inferred: Vec<Meta> = apply(&s.op_on(Device::Meta), &meta).map_err(text)?.iter().map(Value::meta).collect();
         let expected: Vec<Meta> = ran.iter().map(|m| Meta { device: Device::Meta, ..*m }).collect();
         if inferred == expected { Ok(()) } else { Err(format!("inferred {inferred:?}, ran {ran:?}")) }
     });
@@ -146,7 +143,8 @@ fn layouts_do_not_matter() {
                 let mut y = x.clone();
                 y[i] = broadcast;
                 let got = run(&s.op, &y).map_err(|e| format!("input {i} broadcast: {e}"))?;
-                close(&got, &s.expected(&y).map_err(text)?, s.slack).map_err(|e| format!("input {i} broadcast: {e}"))?;
+                close(&got, &s.expected(&y).map_err(text)?, s.slack)
+                    .map_err(|e| format!("input {i} broadcast: {e}"))?;
             }
         }
         Ok(())

@@ -8,11 +8,13 @@ fn views_do_not_see_updates_of_their_parameter() {
     let p = Param::new(&Tensor::from_vec([1f32, 2.0, 3.0]).unwrap()).unwrap();
     let before = p.tensor();
     let view = before.slice(0, 1, 3, 1).unwrap();
-    p.update(|a| esker::ops::backend(a.device())?.run_in_place(
-        esker::ops::Map::Value(esker::ops::MapOp::Mul),
-        a,
-        &[&esker::ops::Array::scalar(10.0, DType::F32)?],
-    ))
+    p.update(|a| {
+        esker::ops::backend(a.device())?.run_in_place(
+            esker::ops::Map::Value(esker::ops::MapOp::Mul),
+            a,
+            &[&esker::ops::Array::scalar(10.0, DType::F32)?],
+        )
+    })
     .unwrap();
     assert_eq!(p.tensor().to_vec::<f32>().unwrap(), [10.0, 20.0, 30.0]);
     assert_eq!(before.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0]);
@@ -64,16 +66,10 @@ fn printing_is_pytorchs() {
     assert_eq!(Tensor::from_vec([true, false]).unwrap().to_string(), "tensor([ true, false])");
     assert_eq!(Tensor::from_scalar(0.5f32).unwrap().to_string(), "tensor(0.5000)");
     assert_eq!(Tensor::zeros([0]).unwrap().to_string(), "tensor([])");
-    assert_eq!(
-        Tensor::from_vec([1e-6f32, 1.0]).unwrap().to_string(),
-        "tensor([1.0000e-06, 1.0000e+00])"
-    );
+    assert_eq!(Tensor::from_vec([1e-6f32, 1.0]).unwrap().to_string(), "tensor([1.0000e-06, 1.0000e+00])");
     let big = Tensor::arange(0.0, 1.0, 2000, DType::I64, Device::Cpu).unwrap();
     assert_eq!(big.to_string(), "tensor([   0,    1,    2, ..., 1997, 1998, 1999])");
-    assert_eq!(
-        Tensor::meta_like(DType::F32, [2, 3]).unwrap().to_string(),
-        "tensor(..., device='meta', size=[2, 3])"
-    );
+    assert_eq!(Tensor::meta_like(DType::F32, [2, 3]).unwrap().to_string(), "tensor(..., device='meta', size=[2, 3])");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::train::Epoch;
 type Point = (f64, f64);
 
 /// Writes losses (left) and accuracy (right) over the epochs as an SVG file.
-pub fn write(path: &Path, curve: &[Epoch]) -> Result<()> {
+pub(crate) fn write(path: &Path, curve: &[Epoch]) -> Result<()> {
     let mut svg = String::new();
     draw(&mut svg, curve).map_err(|e| Error::format(format!("learning curve: {e}")))?;
     esker::tensor::write_atomic(path, svg.as_bytes())
@@ -47,7 +47,7 @@ fn panel(
         .x_label_area_size(36)
         .y_label_area_size(48)
         .build_cartesian_2d(1.0..epochs, y)?;
-    chart.configure_mesh().light_line_style(WHITE).x_desc("epoch").x_label_formatter(&|x| format!("{x:.0}")).draw()?;
+    chart.configure_mesh().max_light_lines(1).x_desc("epoch").x_label_formatter(&|x| format!("{x:.0}")).draw()?;
     for (points, color, name) in lines {
         let color = *color;
         let line = chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?;

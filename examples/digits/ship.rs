@@ -12,7 +12,7 @@ use crate::train::Digits;
 
 /// Writes the net as ONNX (for any batch) and safetensors, and the held-out digits with the net's answers for whoever
 /// wants to check the ONNX file with another program.
-pub fn write(folder: &Path, net: &Sequential, held: &Digits, logits: &Tensor) -> Result<()> {
+pub(crate) fn write(folder: &Path, net: &Sequential, held: &Digits, logits: &Tensor) -> Result<()> {
     let input = esker::InputSpec::new("x", DType::F32, &[None, Some(1), Some(8), Some(8)]);
     let mut graph = esker::capture(net, input)?;
     graph.outputs.iter_mut().for_each(|output| output.name = "logits".to_string());
@@ -43,7 +43,7 @@ pub fn write(folder: &Path, net: &Sequential, held: &Digits, logits: &Tensor) ->
 
 /// The logits that the ONNX file alone gives for the held-out digits: the graph's own run, without the tape or the module.
 /// They must be those of training, bit for bit.
-pub fn read(folder: &Path, held: &Digits, logits: &Tensor) -> Result<Tensor> {
+pub(crate) fn read(folder: &Path, held: &Digits, logits: &Tensor) -> Result<Tensor> {
     let graph = esker::onnx::load(folder.join("digits.onnx"))?;
     let results = Executor::new(graph)?.run(&[held.images.array().clone()])?;
     let shipped = results.into_iter().next().map(Tensor::from_array);

@@ -5,7 +5,7 @@ use esker::prelude::*;
 use crate::train::Digits;
 
 /// How often each digit was read as each; correct ones stand on the diagonal.
-pub fn confusion(logits: &Tensor, labels: &Tensor) -> Result<()> {
+pub(crate) fn confusion(logits: &Tensor, labels: &Tensor) -> Result<()> {
     let mut counts = [[0usize; 10]; 10];
     for (read, label) in logits.argmax(1, false)?.to_vec::<i64>()?.into_iter().zip(labels.to_vec::<i64>()?) {
         counts[label as usize][read as usize] += 1;
@@ -20,7 +20,7 @@ pub fn confusion(logits: &Tensor, labels: &Tensor) -> Result<()> {
 }
 
 /// Three held-out digits with what the shipped net, whose logits are given, reads in them.
-pub fn three(held: &Digits, logits: &Tensor) -> Result<()> {
+pub(crate) fn three(held: &Digits, logits: &Tensor) -> Result<()> {
     let chosen = [0, held.len() / 3, 2 * held.len() / 3];
     let pixels = held.images.to_vec::<f32>()?;
     let images = chosen.map(|i| &pixels[64 * i..64 * (i + 1)]);

@@ -9,32 +9,32 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::Args;
 
 /// Images (f32 `[n, 1, 8, 8]`, 0 to 1) and the digits that they show (i64 `[n]`).
-pub struct Digits {
-    pub images: Tensor,
-    pub labels: Tensor,
+pub(crate) struct Digits {
+    pub(crate) images: Tensor,
+    pub(crate) labels: Tensor,
 }
 
 impl Digits {
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.labels.numel()
     }
 }
 
 /// One point of the learning curve.
-pub struct Epoch {
-    pub train_loss: f64,
-    pub held_loss: f64,
-    pub accuracy: f64,
+pub(crate) struct Epoch {
+    pub(crate) train_loss: f64,
+    pub(crate) held_loss: f64,
+    pub(crate) accuracy: f64,
 }
 
 /// A trained net, in evaluation, and how it came about.
-pub struct Run {
-    pub net: Sequential,
-    pub curve: Vec<Epoch>,
+pub(crate) struct Run {
+    pub(crate) net: Sequential,
+    pub(crate) curve: Vec<Epoch>,
 }
 
 impl Run {
-    pub fn accuracy(&self) -> f64 {
+    pub(crate) fn accuracy(&self) -> f64 {
         self.curve.last().map_or(0.0, |e| e.accuracy)
     }
 }
@@ -59,7 +59,7 @@ fn net() -> Result<Sequential> {
 /// How far a digit may be turned, shifted, scaled and slanted and still be the same digit.
 const AUGMENT: RandomAffine = RandomAffine { degrees: 10.0, shift: 0.7, scale: 0.1, shear: 0.1 };
 
-pub fn run(args: &Args, seed: u64, training: &Digits, held: &Digits) -> Result<Run> {
+pub(crate) fn run(args: &Args, seed: u64, training: &Digits, held: &Digits) -> Result<Run> {
     esker::manual_seed(seed);
     let net = net()?;
     let dataset = TensorDataset::new(vec![training.images.clone(), training.labels.clone()])?;

@@ -12,7 +12,9 @@ type Step = (&'static str, fn() -> Result<()>);
 
 const STEPS: &[Step] = &[
     ("format", || succeed(cargo().args(["fmt", "--all", "--check"]))),
-    ("lints", || succeed(cargo().args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))),
+    ("lints", || {
+        succeed(cargo().args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
+    }),
     ("docs", || {
         succeed(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
     }),
@@ -38,7 +40,18 @@ fn python() -> Result<()> {
     let out = root().join("target/onnx-ops");
     succeed(
         cargo()
-            .args(["run", "--quiet", "--release", "-p", "esker-onnx", "--features", "spec", "--example", "export_ops", "--"])
+            .args([
+                "run",
+                "--quiet",
+                "--release",
+                "-p",
+                "esker-onnx",
+                "--features",
+                "spec",
+                "--example",
+                "export_ops",
+                "--",
+            ])
             .arg(&out),
     )?;
     succeed(Command::new(&python).arg("xtask/python/check_onnx.py").arg(&out))?;

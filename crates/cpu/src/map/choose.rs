@@ -40,7 +40,9 @@ fn compare_as<S: Copy, T: PartialOrd>(
 }
 
 fn pairs<S: Copy>(inputs: &[&Array], y: &mut Array, f: impl Fn(S, S) -> bool + Sync) -> Result<()> {
-    let [a, b] = inputs else { return Err(Error::shape(format!("a comparison takes two inputs, got {}", inputs.len()))) };
+    let [a, b] = inputs else {
+        return Err(Error::shape(format!("a comparison takes two inputs, got {}", inputs.len())));
+    };
     let shape = *y.shape();
     let plan = Plan::new([y.layout(), &a.layout().expand(&shape)?, &b.layout().expand(&shape)?]);
     let (a, b, y) = (source::<S>(a), source::<S>(b), target::<u8>(y)?);
@@ -68,7 +70,9 @@ pub(super) fn select(inputs: &[&Array], y: &mut Array) -> Result<()> {
 }
 
 fn select_as<S: Copy>(inputs: &[&Array], y: &mut Array) -> Result<()> {
-    let [c, a, b] = inputs else { return Err(Error::shape(format!("select takes three inputs, got {}", inputs.len()))) };
+    let [c, a, b] = inputs else {
+        return Err(Error::shape(format!("select takes three inputs, got {}", inputs.len())));
+    };
     let shape = *y.shape();
     let expand = |x: &Array| x.layout().expand(&shape);
     let plan = Plan::new([y.layout(), &expand(c)?, &expand(a)?, &expand(b)?]);

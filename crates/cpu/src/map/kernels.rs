@@ -193,4 +193,3 @@ macro_rules! modules {
 }
 
 esker_ops::map_rows!(modules);
-

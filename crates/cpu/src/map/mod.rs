@@ -45,7 +45,12 @@ pub(crate) fn run_in_place(map: Map, y: &mut Array, others: &[&Array]) -> Result
         return Err(Error::unavailable(format!("{map:?} does not run in place")));
     };
     if others.len() + 1 != op.info().arity {
-        return Err(Error::shape(format!("{} takes {} inputs, got {}", op.info().name, op.info().arity, others.len() + 1)));
+        return Err(Error::shape(format!(
+            "{} takes {} inputs, got {}",
+            op.info().name,
+            op.info().arity,
+            others.len() + 1
+        )));
     }
     if let Some(x) = others.iter().find(|x| x.dtype() != y.dtype()) {
         return Err(Error::dtype(format!("{} in place: {} meets {}", op.info().name, y.dtype(), x.dtype())));
@@ -77,9 +82,8 @@ fn find(op: MapOp, wrt: Option<usize>, compute: Compute) -> Result<Loop> {
         None => kernels.value,
         Some(i) => kernels.grads.get(i).copied().unwrap_or([None; 4]),
     };
-    let by_isa = by_type[compute as usize].ok_or_else(|| {
-        Error::unavailable(format!("{} has no kernel for integers", op.info().name))
-    })?;
+    let by_isa = by_type[compute as usize]
+        .ok_or_else(|| Error::unavailable(format!("{} has no kernel for integers", op.info().name)))?;
     Ok(by_isa[match isa() {
         Isa::Avx512 => 0,
         Isa::Avx2 => 1,
@@ -115,7 +119,11 @@ fn walk(function: Loop, sources: &[Operand], to: Operand) {
             && (0..n).all(|k| compute.is(operands[k].2) && matches!(run.strides[k + 1], 0 | 1));
         // SAFETY: the plan stays within the operands' layouts; runs of different tasks write different elements.
         unsafe {
-            if direct { straight(function, &operands, n, &to, &run) } else { tiled(function, compute, &operands, n, &to, &run) }
+            if direct {
+                straight(function, &operands, n, &to, &run)
+            } else {
+                tiled(function, compute, &operands, n, &to, &run)
+            }
         }
     });
 }

@@ -41,7 +41,10 @@ fn values_and_gradients_agree_with_f64_at_every_length() {
                     let at = |i: usize| Reference(std::array::from_fn(|k| rounded.get(k).map_or(0.0, |x| x[i])));
                     for (i, got) in y.to_f64_vec().unwrap().into_iter().enumerate() {
                         let want = op.visit(at(i)).0;
-                        assert!((got - want).abs() <= bound * want.abs().max(1.0), "{isa} {op:?} {dtype} {i}: {got} {want}");
+                        assert!(
+                            (got - want).abs() <= bound * want.abs().max(1.0),
+                            "{isa} {op:?} {dtype} {i}: {got} {want}"
+                        );
                     }
                     arrays.push(from_f64(dtype, &vec![1.0; n], &[n]));
                     for wrt in 0..op.info().arity {
@@ -62,7 +65,10 @@ fn values_and_gradients_agree_with_f64_at_every_length() {
 
 /// Distance in units in the last place of f32.
 fn ulps(got: f32, want: f64) -> f64 {
-    if got.is_nan() && want.is_nan() || f64::from(got) == want || (got.is_infinite() && want.abs() > f64::from(f32::MAX)) {
+    if got.is_nan() && want.is_nan()
+        || f64::from(got) == want
+        || (got.is_infinite() && want.abs() > f64::from(f32::MAX))
+    {
         return 0.0;
     }
     let rounded = want as f32;

@@ -62,7 +62,15 @@ impl Tile {
     ///
     /// # Safety
     /// The elements must be readable and of the dtype.
-    pub(super) unsafe fn load(&mut self, compute: Compute, dtype: DType, p: *const u8, at: isize, stride: isize, n: usize) {
+    pub(super) unsafe fn load(
+        &mut self,
+        compute: Compute,
+        dtype: DType,
+        p: *const u8,
+        at: isize,
+        stride: isize,
+        n: usize,
+    ) {
         let to = self.as_mut_ptr();
         // SAFETY: the tile has room for TILE elements; reads as the caller vouches.
         unsafe {
