@@ -22,8 +22,8 @@ mod scan;
 mod strided;
 #[cfg(test)]
 mod test;
-mod vector;
 pub mod threads;
+mod vector;
 
 #[doc(hidden)]
 pub use gemm::bench_gemm_f32;
