@@ -81,6 +81,25 @@ trait Register: Copy {
     unsafe fn fma(self, a: Self, b: Self) -> Self;
 }
 
+/// The body once for each index below a constant. Loops would be unrolled too late, or not at all, for the sums to stay
+/// in registers for every number of rows.
+macro_rules! each {
+    ($i:ident $n:ident $body:block $($x:literal)*) => {
+        $(if $x < $n {
+            let $i = $x;
+            $body
+        })*
+    };
+}
+
+macro_rules! each_row {
+    ($i:ident < $n:ident => $body:block) => { each!($i $n $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13) };
+}
+
+macro_rules! each_column {
+    ($v:ident < $n:ident => $body:block) => { each!($v $n $body 0 1 2 3) };
+}
+
 /// `ROWS` x `NV * R::N` elements of C over `kc` steps; panels of A are `mr` wide.
 #[allow(clippy::too_many_arguments)]
 #[inline(always)]
@@ -99,32 +118,34 @@ unsafe fn tile<R: Register, const ROWS: usize, const NV: usize>(
         let mut sum = [[R::zero(); NV]; ROWS];
         for _ in 0..kc {
             let mut right = [R::zero(); NV];
-            for (v, r) in right.iter_mut().enumerate() {
-                *r = R::load(b.add(v * R::N));
-            }
-            for (i, row) in sum.iter_mut().enumerate() {
+            each_column!(v < NV => { right[v] = R::load(b.add(v * R::N)); });
+            each_row!(i < ROWS => {
                 let left = R::splat(a.add(i));
-                for (s, r) in row.iter_mut().zip(right) {
-                    *s = s.fma(left, r);
-                }
-            }
+                each_column!(v < NV => { sum[i][v] = sum[i][v].fma(left, right[v]); });
+            });
             a = a.add(mr);
             b = b.add(NV * R::N);
         }
-        for (i, row) in sum.iter().enumerate() {
-            let c = c.offset(i as isize * rs);
-            for (v, &s) in row.iter().enumerate() {
-                let (p, left) = (c.wrapping_add(v * R::N), width.saturating_sub(v * R::N));
-                if left >= R::N {
-                    let s = if accumulate { R::load(p).add(s) } else { s };
-                    s.store(p);
-                } else if left > 0 {
-                    let s = if accumulate { R::load_n(p, left).add(s) } else { s };
-                    s.store_n(p, left);
-                }
+        each_row!(i < ROWS => { put(sum[i], c.offset(i as isize * rs), width, accumulate); });
+    }
+}
+
+/// Stores or adds the first `width` elements of a row.
+#[inline(always)]
+unsafe fn put<R: Register, const NV: usize>(sum: [R; NV], c: *mut R::T, width: usize, accumulate: bool) {
+    each_column!(v < NV => {
+        let (p, left, s) = (c.wrapping_add(v * R::N), width.saturating_sub(v * R::N), sum[v]);
+        // SAFETY: the caller vouches for `width` elements.
+        unsafe {
+            if left >= R::N {
+                let s = if accumulate { R::load(p).add(s) } else { s };
+                s.store(p);
+            } else if left > 0 {
+                let s = if accumulate { R::load_n(p, left).add(s) } else { s };
+                s.store_n(p, left);
             }
         }
-    }
+    });
 }
 
 /// A kernel entry: the only place with a target feature, one arm for each number of rows.
