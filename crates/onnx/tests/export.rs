@@ -127,12 +127,14 @@ fn a_full_disk_leaves_the_old_file() {
     let path = folder.path().join("old.onnx");
     std::fs::write(&path, b"old").unwrap();
     let limited = "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact write_into_a_full_disk";
-    let status = std::process::Command::new("sh")
+    // Its words go through a pipe: the limit would hold for a file that they are redirected to as well.
+    let child = std::process::Command::new("sh")
         .args(["-c", limited])
         .arg(std::env::current_exe().unwrap())
         .env("ESKER_FULL_DISK", &path)
-        .status();
-    assert!(status.unwrap().success());
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
     assert_eq!(std::fs::read(&path).unwrap(), b"old");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
 }
