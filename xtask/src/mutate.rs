@@ -100,6 +100,10 @@ const MUTANTS: &[Mutant] = &[
 /// Runs every mutant whose name contains `only`.
 pub(crate) fn run(only: Option<&str>) -> Result<()> {
     let copy = root().join("target/mutate/tree");
+    prepare(&copy)?;
+    if !tests_pass(&copy)? {
+        bail!("the tests fail without a mutant; mend that first");
+    }
     let mut survivors = Vec::new();
     for mutant in MUTANTS.iter().filter(|m| only.is_none_or(|o| m.name.contains(o))) {
         prepare(&copy)?;
