@@ -4,9 +4,9 @@
 //! Oracles: a plain f64 reference or published points (forward), central differences in f64 (gradients of first and
 //! second order), and equality with itself where an op can run in more than one way.
 
-use esker::autograd::{GradCheck, gradcheck};
-use esker::ops::spec::{Expect, RefArray, Row, Sample, spread, tolerance, variants};
-use esker::ops::{Array, Grad, Meta, Op, Value, prepare};
+use esker::autograd::{GradCheck, GradOptions, grad_with, gradcheck};
+use esker::ops::spec::{Expect, RefArray, Row, Sample, array, real, spread, tolerance, variants};
+use esker::ops::{Array, Grad, Meta, Op, Value, Vjp, prepare};
 use esker::prelude::*;
 
 /// Runs `check` for every sample and dtype; collects what fails, so that one run shows all of it.
@@ -164,6 +164,67 @@ fn gradients_agree_with_central_differences() {
         }
         gradcheck(&|x| apply(&s.op, x), &tensors(&x), GradCheck::default()).map_err(text)
     });
+}
+
+/// A rule may be reached in two ways: the tape records a composition's parts, replays call the composite's own rule.
+#[test]
+fn a_rule_on_arrays_equals_the_tape() {
+    walk(|s, dtype| {
+        if dtype != DType::F64 || s.is_error() || !s.smooth || matches!(s.op.grad(), Grad::None(_)) {
+            return Ok(());
+        }
+        let x = s.materialize(dtype, 6).map_err(text)?;
+        let (x, metas, _) = prepare(&s.op, &x.iter().collect::<Vec<_>>()).map_err(text)?;
+        let x: Vec<Array> = x.into_iter().map(std::borrow::Cow::into_owned).collect();
+        let needs: Vec<bool> = x.iter().map(|a| a.dtype().is_float()).collect();
+        let tracked: Vec<Tensor> = tensors(&x)
+            .iter()
+            .map(|t| if t.dtype().is_float() { t.tracked() } else { Ok(t.clone()) })
+            .collect::<Result<_>>()
+            .map_err(text)?;
+        let y = apply(&s.op, &tracked).map_err(text)?;
+        let incoming = |y: &Tensor| array_like(y, 7).map(|a| y.requires_grad().then_some(a));
+        let dy: Vec<Option<Array>> = y.iter().map(incoming).collect::<Result<_>>().map_err(text)?;
+        if dy.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let keep = |a: &Array| Some(a.clone());
+        let cx = Vjp {
+            name: s.op.name(),
+            x_metas: &metas,
+            x: &x.iter().map(keep).collect::<Vec<_>>(),
+            y: &y.iter().map(|y| keep(y.array())).collect::<Vec<_>>(),
+            dy: &dy,
+            needs: &needs,
+        };
+        let rule = s.op.vjp(&cx).map_err(text)?;
+        let weighted: Vec<Tensor> = y
+            .iter()
+            .zip(&dy)
+            .filter_map(|(y, dy)| dy.as_ref().map(|dy| y.mul(&Tensor::from_array(dy.clone()))?.sum((), false)))
+            .collect::<Result<_>>()
+            .map_err(text)?;
+        for (i, x) in tracked.iter().enumerate().filter(|(i, _)| needs[*i]) {
+            let zero = || Tensor::full(0.0, x.shape(), x.dtype(), x.device()).map_err(text);
+            let options = GradOptions { retain_graph: true, ..GradOptions::default() };
+            let taped = match grad_with(&weighted.iter().collect::<Vec<_>>(), &[x], options) {
+                Ok(dx) => dx,
+                Err(_) => vec![zero()?], // It takes no part in the outputs.
+            };
+            let own = match &rule[i] {
+                Some(dx) => Tensor::from_array(dx.clone()),
+                None => zero()?,
+            };
+            near(&[own], &taped, s.slack).map_err(|e| format!("gradient by input {i}: {e}"))?;
+        }
+        Ok(())
+    });
+}
+
+/// Random values in the meta of `y`.
+fn array_like(y: &Tensor, seed: u64) -> Result<Array> {
+    let sizes: Vec<usize> = y.shape().to_vec();
+    array(&real(&sizes).values(seed), y.dtype(), *y.shape())
 }
 
 #[test]
