@@ -39,7 +39,7 @@ fn describe(row: &Row) -> Value {
         "differentiable": differentiable,
         "backends": ["cpu"],
         "onnx": onnx(&good),
-        "python": null,
+        "python": esker_ops::table::signatures().iter().find(|s| s.public && s.name == row.name).map(|s| s.name),
         "samples": row.samples.len(),
     })
 }

@@ -25,10 +25,15 @@ pub(crate) fn ready() {
 #[track_caller]
 pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
     ready();
+    let recording = esker_graph::is_recording();
+    if let Op::Call(call) = &op
+        && !(recording && call.function().has_node())
+    {
+        return call.run(inputs);
+    }
     let location = Location::caller();
     let (inputs, metas, outs) = prepare(&op, inputs)?;
     let taped = is_grad_enabled() && inputs.iter().any(|x| x.edge.is_some());
-    let recording = esker_graph::is_recording();
 
     // A composition under the tape is taped part by part, so that backward need not compute it again.
     if taped && !recording && matches!(op.lower(&metas), Lowering::Compose) {

@@ -76,8 +76,8 @@ impl Node {
         y: &[Array],
         location: &'static Location<'static>,
     ) -> Result<Arc<Self>> {
-        let keep = |mask: u8, i: usize, a: &Array| -> Result<Option<Array>> {
-            if mask >> i.min(7) & 1 == 0 {
+        let keep = |mask: u64, i: usize, a: &Array| -> Result<Option<Array>> {
+            if mask >> i.min(63) & 1 == 0 {
                 return Ok(None);
             }
             // Memory that Esker does not own may change under the tape, so the tape keeps a copy.

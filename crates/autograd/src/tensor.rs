@@ -24,6 +24,10 @@ impl Value for Tensor {
         dispatch(op, inputs)
     }
 
+    fn values(&self) -> Result<&Array> {
+        self.array.values()
+    }
+
     fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {
         ready();
         Ok(Self::from_array(<Array as Value>::scalar(value, dtype, device)?))

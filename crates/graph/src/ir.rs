@@ -50,13 +50,7 @@ impl Node {
     /// `Shape` when a size overflows.
     pub fn op_at(&self, n: i64, device: Device) -> Result<Op> {
         let mut op = self.op.clone();
-        match &mut op {
-            Op::Full(op) => op.device = device,
-            Op::Arange(op) => op.device = device,
-            Op::Uniform(op) => op.device = device,
-            Op::Normal(op) => op.device = device,
-            _ => {}
-        }
+        op.place(device);
         let mut sizes = self.sizes.iter();
         let mut overflow = false;
         op.sizes(&mut |size| match sizes.next().map(|dim| dim.at(n)) {

@@ -33,6 +33,11 @@ impl Value for Sym {
     }
 
     fn apply(op: Op, inputs: &[&Self]) -> Result<Outs<Self>> {
+        if let Op::Call(call) = &op
+            && !(is_recording() && call.function().has_node())
+        {
+            return call.run(inputs);
+        }
         let (inputs, metas, outs) = prepare(&op, inputs)?;
         let arrays: SmallVec<[&Array; 4]> = inputs.iter().map(|x| &x.0).collect();
         let results = run(&op, &arrays, &metas, &outs)?;
@@ -40,6 +45,10 @@ impl Value for Sym {
             record_op(&op, &arrays, &results)?;
         }
         Ok(results.into_iter().map(Sym).collect())
+    }
+
+    fn values(&self) -> Result<&Array> {
+        self.0.values()
     }
 
     fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use esker_tensor::{Dims, Error, PerDim, Result, Shape};
+use smallvec::{SmallVec, smallvec};
 
 /// A float attribute, compared and hashed by its bits, so that ops are `Eq + Hash`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -250,3 +251,96 @@ impl Axes {
         Ok(dims)
     }
 }
+
+/// Integers for each dimension of a window, where one may stand for all of them.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Ints(SmallVec<[i64; 4]>);
+
+impl Ints {
+    /// The numbers as written.
+    pub fn get(&self) -> &[i64] {
+        &self.0
+    }
+
+    /// One number for each of `N` dimensions, none below `least`.
+    ///
+    /// # Errors
+    /// `Shape` naming `what` when the count or a number does not fit.
+    pub fn each<const N: usize>(&self, what: &str, least: i64) -> Result<[usize; N]> {
+        let list: [i64; N] = match self.0[..] {
+            [one] => [one; N],
+            ref list => {
+                list.try_into().map_err(|_| Error::shape(format!("{what} takes one number or {N}, got {list:?}")))?
+            }
+        };
+        match list.iter().find(|&&n| n < least) {
+            Some(n) => Err(Error::shape(format!("{what} must be at least {least}, got {n}"))),
+            None => Ok(list.map(|n| n as usize)),
+        }
+    }
+}
+
+impl From<i64> for Ints {
+    fn from(n: i64) -> Self {
+        Self(smallvec![n])
+    }
+}
+
+impl<const N: usize> From<[i64; N]> for Ints {
+    fn from(list: [i64; N]) -> Self {
+        Self(SmallVec::from_slice(&list))
+    }
+}
+
+impl From<&[i64]> for Ints {
+    fn from(list: &[i64]) -> Self {
+        Self(SmallVec::from_slice(list))
+    }
+}
+
+impl From<Vec<i64>> for Ints {
+    fn from(list: Vec<i64>) -> Self {
+        Self(list.into())
+    }
+}
+
+impl From<()> for Ints {
+    fn from((): ()) -> Self {
+        Self(SmallVec::new())
+    }
+}
+
+/// An attribute that may be left out: `()` or `None`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Opt<T>(Option<T>);
+
+impl<T: Copy> Opt<T> {
+    /// The value, if given.
+    pub const fn get(&self) -> Option<T> {
+        self.0
+    }
+}
+
+impl<T> From<()> for Opt<T> {
+    fn from((): ()) -> Self {
+        Self(None)
+    }
+}
+
+macro_rules! opt {
+    ($($from:ty => $T:ty),*) => {$(
+        impl From<$from> for Opt<$T> {
+            fn from(value: $from) -> Self {
+                Self(Some(value.into()))
+            }
+        }
+
+        impl From<Option<$from>> for Opt<$T> {
+            fn from(value: Option<$from>) -> Self {
+                Self(value.map(Into::into))
+            }
+        }
+    )*};
+}
+
+opt!(f64 => F64Bits, i64 => i64, esker_tensor::DType => esker_tensor::DType);

@@ -13,9 +13,16 @@ impl Value for Array {
     }
 
     fn apply(op: Op, inputs: &[&Self]) -> Result<Outs<Self>> {
+        if let Op::Call(call) = &op {
+            return call.run(inputs);
+        }
         let (inputs, metas, outs) = prepare(&op, inputs)?;
         let inputs: SmallVec<[&Self; 4]> = inputs.iter().map(|x| &**x).collect();
         run(&op, &inputs, &metas, &outs)
+    }
+
+    fn values(&self) -> Result<&Array> {
+        if self.device() == Device::Meta { Err(crate::value::no_values()) } else { Ok(self) }
     }
 
     fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {

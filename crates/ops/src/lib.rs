@@ -7,13 +7,18 @@
 mod array;
 mod attr;
 mod backend;
+#[macro_use]
+mod define;
 mod exec;
+mod function;
+mod functions;
 pub mod kernel;
 mod map;
 mod onnx;
 pub mod op;
 mod rule;
 pub mod scalar;
+pub mod signature;
 mod sketch;
 #[cfg(feature = "spec")]
 pub mod spec;
@@ -21,15 +26,16 @@ pub mod table;
 mod value;
 
 pub use array::Array;
-pub use attr::{Axes, F64Bits, Sizes};
+pub use attr::{Axes, F64Bits, Ints, Opt, Sizes};
 pub use backend::{Backend, backend, register};
 pub use esker_tensor as tensor;
 pub use exec::{Prepared, prepare, run};
+pub use function::{Call, FnRule, IntoOuts};
 pub use half;
 pub use kernel::{Cmp, ConvPass, Fold, Kernel, Map, PoolPass, Random, Row};
 pub use map::{ElemFn, MapInfo, MapOnnx, MapVisitor, NumFn, sum_to};
 pub use onnx::{Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef};
 pub use rule::{Grad, Grads, Lowering, OpRule, Promote, View, Vjp};
 pub use sketch::compose_vjp;
-pub use table::{MapGrad, MapOp, Op, Ops};
-pub use value::{Meta, Metas, Outs, Value};
+pub use table::{Function, MapGrad, MapOp, Op, Ops};
+pub use value::{Described, Meta, Metas, Outs, Value};

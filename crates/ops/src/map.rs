@@ -140,7 +140,7 @@ impl OpRule for MapOp {
 
     fn grad(&self) -> Grad {
         let own = (1u8 << self.info().arity) - 1;
-        Grad::inputs(self.info().grads.iter().flatten().fold(0, |mask, p| mask | p.reads()) & own)
+        Grad::inputs(u64::from(self.info().grads.iter().flatten().fold(0, |mask, p| mask | p.reads()) & own))
     }
 
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {

@@ -114,9 +114,9 @@ pub enum Grad {
     /// Differentiable; bit `i` of `inputs` (`outputs`) says that the rule reads input (output) `i`.
     Saves {
         /// Bit mask of inputs.
-        inputs: u8,
+        inputs: u64,
         /// Bit mask of outputs.
-        outputs: u8,
+        outputs: u64,
     },
     /// Not differentiable, and why.
     None(&'static str),
@@ -127,12 +127,12 @@ impl Grad {
     pub const SHAPES: Grad = Grad::Saves { inputs: 0, outputs: 0 };
 
     /// Differentiable, reading the inputs of the mask.
-    pub const fn inputs(mask: u8) -> Grad {
+    pub const fn inputs(mask: u64) -> Grad {
         Grad::Saves { inputs: mask, outputs: 0 }
     }
 
     /// Differentiable, reading the outputs of the mask.
-    pub const fn outputs(mask: u8) -> Grad {
+    pub const fn outputs(mask: u64) -> Grad {
         Grad::Saves { inputs: 0, outputs: mask }
     }
 }

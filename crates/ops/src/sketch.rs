@@ -53,6 +53,9 @@ impl Value for Sketch {
     }
 
     fn apply(op: Op, inputs: &[&Self]) -> Result<Outs<Self>> {
+        if let Op::Call(call) = &op {
+            return call.run(inputs);
+        }
         let lines = current()?;
         let (inputs, _, metas) = prepare(&op, inputs)?;
         let outs: Outs<Sketch> = metas.iter().map(|m| push(&lines, *m)).collect();
@@ -91,7 +94,11 @@ fn sketch<R: OpRule>(op: &R, metas: &[Meta]) -> Result<(Lines, Vec<usize>)> {
 /// # Errors
 /// Those of the ops in the composition.
 pub fn compose_vjp<V: Value, R: OpRule>(op: &R, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
-    let (sketch, outputs) = sketch(op, cx.x_metas)?;
+    replay(&sketch(op, cx.x_metas)?, cx)
+}
+
+/// Apart from [`compose_vjp`] so that it is compiled once for each kind of value, not for each op.
+fn replay<V: Value>((sketch, outputs): &(Lines, Vec<usize>), cx: &Vjp<'_, V>) -> Result<Grads<V>> {
     let n = cx.x_metas.len();
     let mut values: Vec<Option<V>> = vec![None; sketch.metas.len()];
     for (i, value) in values.iter_mut().enumerate().take(n) {

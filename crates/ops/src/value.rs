@@ -1,9 +1,9 @@
 //! What a gradient rule and a composition are written against: anything that has a [`Meta`] and can apply an [`Op`].
 
-use esker_tensor::{DType, Device, Result, Shape};
+use esker_tensor::{DType, Device, Error, Result, Shape};
 use smallvec::SmallVec;
 
-use crate::Op;
+use crate::{Array, Op, prepare};
 
 /// The results of an op; inline for the usual single output.
 pub type Outs<T> = SmallVec<[T; 1]>;
@@ -52,9 +52,43 @@ pub trait Value: Clone {
     #[track_caller]
     fn apply(op: Op, inputs: &[&Self]) -> Result<Outs<Self>>;
 
+    /// The values, for the few functions whose result's shape depends on them.
+    ///
+    /// # Errors
+    /// `Capture` where no values are known: on `Meta`, and while a composition is written down.
+    fn values(&self) -> Result<&Array> {
+        Err(no_values())
+    }
+
     /// A scalar constant of the given dtype and device.
     ///
     /// # Errors
     /// `OutOfMemory`.
     fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self>;
+}
+
+/// Why a value cannot be read.
+pub(crate) fn no_values() -> Error {
+    Error::capture("the shape of the result depends on values, which are not known here")
+}
+
+/// A value of which only the meta exists: what an op or a composition would give.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Described(pub Meta);
+
+impl Value for Described {
+    fn meta(&self) -> Meta {
+        self.0
+    }
+
+    fn apply(op: Op, inputs: &[&Self]) -> Result<Outs<Self>> {
+        if let Op::Call(call) = &op {
+            return call.run(inputs);
+        }
+        Ok(prepare(&op, inputs)?.2.into_iter().map(Described).collect())
+    }
+
+    fn scalar(_: f64, dtype: DType, device: Device) -> Result<Self> {
+        Ok(Described(Meta::new(dtype, Shape::empty(), device)))
+    }
 }

@@ -8,9 +8,9 @@ use super::call::{Call, Handler, Item, one, scalar};
 use super::elementwise::folded;
 
 pub(crate) const HANDLERS: &[(&str, Handler)] = &[
-    ("ReduceSum", |c| reduce(c, |dims, keepdim| op::Sum { dims, keepdim }.into())),
-    ("ReduceMean", |c| reduce(c, |dims, keepdim| op::Mean { dims, keepdim }.into())),
-    ("ReduceMax", |c| reduce(c, |dims, keepdim| op::Amax { dims, keepdim }.into())),
+    ("ReduceSum", |c| reduce(c, |dims, keepdim| op::Sum { dim: dims, keepdim }.into())),
+    ("ReduceMean", |c| reduce(c, |dims, keepdim| op::Mean { dim: dims, keepdim }.into())),
+    ("ReduceMax", |c| reduce(c, |dims, keepdim| op::Amax { dim: dims, keepdim }.into())),
     ("ReduceProd", |c| folded(c, |_| Err(Error::format("only products of sizes are read")))),
     ("ArgMax", |c| extreme(c, true)),
     ("ArgMin", |c| extreme(c, false)),

@@ -1,16 +1,16 @@
 //! The running mean.
 
+use super::{function, need_float};
 use crate::Ops;
 
-super::composite! {
-    Cummean, "cummean", |op, x| check x.shape.dim(op.dim), compose {
-        let (meta, mut along) = (x.meta(), x.meta().shape);
-        let dim = meta.shape.dim(op.dim)?;
-        along.iter_mut().enumerate().filter(|(d, _)| *d != dim).for_each(|(_, n)| *n = 1);
-        let counts = V::arange(1.0, 1.0, along.numel() as i64, esker_tensor::DType::I64, meta.device)?;
-        x.cumsum(op.dim, false)?.div(&counts.cast(meta.dtype)?.reshape(along)?)?
-    }
-}
+function! { Cummean |op, x| {
+    let (meta, mut along) = (x.meta(), x.meta().shape);
+    need_float("the input", meta.dtype)?;
+    let dim = meta.shape.dim(op.dim)?;
+    along.iter_mut().enumerate().filter(|(d, _)| *d != dim).for_each(|(_, n)| *n = 1);
+    let counts = V::arange(1.0, 1.0, along.numel() as i64, esker_tensor::DType::I64, meta.device)?;
+    x.cumsum(op.dim, false)?.div(&counts.cast(meta.dtype)?.reshape(along)?)?
+}}
 
 #[cfg(feature = "spec")]
 impl crate::spec::OpSpec for super::Cummean {

@@ -11,6 +11,9 @@ mod cross_entropy;
 mod cummean;
 mod dropout;
 mod index;
+mod join;
+mod leaky_relu;
+mod linear;
 mod matmul;
 mod norm;
 mod pool;
@@ -23,7 +26,8 @@ pub use crate::table::*;
 
 use esker_tensor::{DType, Error, Result};
 
-use crate::Meta;
+pub(crate) use crate::function::function;
+use crate::{Meta, Value};
 
 /// For ops that are no composition of others.
 macro_rules! no_compose {
@@ -65,39 +69,7 @@ macro_rules! vjp_by_composition {
     };
 }
 
-/// An op of one floating-point input that is its composition and keeps the input's shape:
-/// `composite! { Name, "name", |op, x| check .., compose .. }`, where `x` is the input's meta, then its value.
-macro_rules! composite {
-    ($Name:ident, $name:literal, |$op:ident, $x:ident| check $check:expr, compose $compose:expr) => {
-        impl $crate::OpRule for $crate::op::$Name {
-            fn name(&self) -> &'static str {
-                $name
-            }
-            fn promote(&self) -> $crate::Promote {
-                $crate::Promote::Float
-            }
-            fn infer(&self, x: &[$crate::Meta]) -> esker_tensor::Result<$crate::Metas> {
-                let ($op, [$x]) = (self, $crate::op::inputs(x)?);
-                $check?;
-                Ok(smallvec::smallvec![$x])
-            }
-            fn lower(&self, _: &[$crate::Meta]) -> $crate::Lowering {
-                $crate::Lowering::Compose
-            }
-            fn compose<V: $crate::Value>(&self, x: &[&V]) -> Option<esker_tensor::Result<$crate::Outs<V>>> {
-                let ($op, $x) = (self, *x.first()?);
-                Some((|| Ok(smallvec::smallvec![$compose]))())
-            }
-            $crate::op::vjp_by_composition!(1);
-            fn onnx(&self, _: &$crate::OnnxCx<'_>) -> $crate::Onnx {
-                $crate::Onnx::Compose
-            }
-            $crate::op::no_sizes!();
-        }
-    };
-}
-
-pub(crate) use {composite, no_compose, no_sizes, not_differentiable, vjp_by_composition};
+pub(crate) use {no_compose, no_sizes, not_differentiable, vjp_by_composition};
 
 /// Exactly `N` inputs.
 pub(crate) fn inputs<const N: usize>(x: &[Meta]) -> Result<[Meta; N]> {
@@ -126,4 +98,10 @@ pub(crate) fn need_rank(what: &str, meta: &Meta, rank: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::shape(format!("{what} must have rank {rank}, got {:?}", meta.shape)))
+}
+
+/// A scalar beside `x`: of its dtype (f32 beside integers) and on its device.
+pub(crate) fn scalar_like<V: Value>(x: &V, value: f64) -> Result<V> {
+    let meta = x.meta();
+    V::scalar(value, crate::map::float_of(meta.dtype), meta.device)
 }

@@ -57,7 +57,7 @@ impl OpRule for Sum {
 
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
         let [x] = inputs(x)?;
-        let shape = reduced(&x.shape, &self.dims.of(&x.shape)?, self.keepdim);
+        let shape = reduced(&x.shape, &self.dim.of(&x.shape)?, self.keepdim);
         let dtype = if x.dtype.is_float() { x.dtype } else { DType::I64 };
         Ok(smallvec![Meta::new(dtype, shape, x.device)])
     }
@@ -65,7 +65,7 @@ impl OpRule for Sum {
     fn lower(&self, x: &[Meta]) -> Lowering {
         match x.first() {
             Some(m) if !m.dtype.is_float() && m.dtype != DType::I64 => Lowering::Compose,
-            _ => lower(Fold::Sum, &self.dims, x),
+            _ => lower(Fold::Sum, &self.dim, x),
         }
     }
 
@@ -73,7 +73,7 @@ impl OpRule for Sum {
         let x = x.first()?;
         // Small integers sum in i64.
         (!x.meta().dtype.is_float() && x.meta().dtype != DType::I64)
-            .then(|| Ok(smallvec![x.cast(DType::I64)?.sum(self.dims, self.keepdim)?]))
+            .then(|| Ok(smallvec![x.cast(DType::I64)?.sum(self.dim, self.keepdim)?]))
     }
 
     fn grad(&self) -> Grad {
@@ -82,14 +82,14 @@ impl OpRule for Sum {
 
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
         let shape = &cx.x_metas[0].shape;
-        cx.only(0, || spread(cx.dy()?, &self.dims.of(shape)?, shape))
+        cx.only(0, || spread(cx.dy()?, &self.dim.of(shape)?, shape))
     }
 
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
         if cx.x[0].dtype != cx.y[0].dtype {
             return Onnx::Compose;
         }
-        onnx_reduce("ReduceSum", 13, &self.dims, self.keepdim, cx)
+        onnx_reduce("ReduceSum", 13, &self.dim, self.keepdim, cx)
     }
 
     no_sizes!();
@@ -107,11 +107,11 @@ impl OpRule for Mean {
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
         let [x] = inputs(x)?;
         need_float("the input", x.dtype)?;
-        Ok(smallvec![x.with_shape(reduced(&x.shape, &self.dims.of(&x.shape)?, self.keepdim))])
+        Ok(smallvec![x.with_shape(reduced(&x.shape, &self.dim.of(&x.shape)?, self.keepdim))])
     }
 
     fn lower(&self, x: &[Meta]) -> Lowering {
-        lower(Fold::Mean, &self.dims, x)
+        lower(Fold::Mean, &self.dim, x)
     }
 
     no_compose!();
@@ -122,14 +122,14 @@ impl OpRule for Mean {
 
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
         let (x, dy) = (&cx.x_metas[0], cx.dy()?);
-        let dims = self.dims.of(&x.shape)?;
+        let dims = self.dim.of(&x.shape)?;
         let count: usize = dims.iter().map(|&d| x.shape[d as usize]).product();
         let scale = V::scalar(1.0 / count as f64, x.dtype, x.device)?;
         cx.only(0, || spread(&dy.mul(&scale)?, &dims, &x.shape))
     }
 
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        onnx_reduce("ReduceMean", 18, &self.dims, self.keepdim, cx)
+        onnx_reduce("ReduceMean", 18, &self.dim, self.keepdim, cx)
     }
 
     no_sizes!();
@@ -146,7 +146,7 @@ impl OpRule for Amax {
 
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
         let [x] = inputs(x)?;
-        let dims = self.dims.of(&x.shape)?;
+        let dims = self.dim.of(&x.shape)?;
         if let Some(&d) = dims.iter().find(|&&d| x.shape[d as usize] == 0) {
             return Err(Error::shape(format!(
                 "the largest of dimension {d} of {:?} is asked for, which is empty",
@@ -157,7 +157,7 @@ impl OpRule for Amax {
     }
 
     fn lower(&self, x: &[Meta]) -> Lowering {
-        lower(Fold::Max, &self.dims, x)
+        lower(Fold::Max, &self.dim, x)
     }
 
     no_compose!();
@@ -170,7 +170,7 @@ impl OpRule for Amax {
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
         let (x, y, dy) = (cx.x(0)?, cx.y(0)?, cx.dy()?);
         let meta = x.meta();
-        let dims = self.dims.of(&meta.shape)?;
+        let dims = self.dim.of(&meta.shape)?;
         cx.only(0, || {
             let hits = x.eq(&spread(y, &dims, &meta.shape)?)?.cast(meta.dtype)?;
             let count = hits.sum(dims, true)?;
@@ -180,7 +180,7 @@ impl OpRule for Amax {
     }
 
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        onnx_reduce("ReduceMax", 18, &self.dims, self.keepdim, cx)
+        onnx_reduce("ReduceMax", 18, &self.dim, self.keepdim, cx)
     }
 
     no_sizes!();
@@ -237,11 +237,11 @@ mod spec {
 
     impl OpSpec for Sum {
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            fold(x, &self.dims, self.keepdim, |g| g.iter().sum())
+            fold(x, &self.dim, self.keepdim, |g| g.iter().sum())
         }
 
         fn samples() -> Vec<Sample> {
-            let op = |dims, keepdim| Sum { dims, keepdim };
+            let op = |dims, keepdim| Sum { dim: dims, keepdim };
             let mut out = samples(op, real, true);
             for (shape, dims, keep) in cases().into_iter().take(8).chain(empty()) {
                 out.push(Sample::new(op(dims, keep), [ints(shape, -9, 9)]).on(Dtypes::All).rough());
@@ -255,11 +255,11 @@ mod spec {
 
     impl OpSpec for Mean {
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            fold(x, &self.dims, self.keepdim, |g| g.iter().sum::<f64>() / g.len() as f64)
+            fold(x, &self.dim, self.keepdim, |g| g.iter().sum::<f64>() / g.len() as f64)
         }
 
         fn samples() -> Vec<Sample> {
-            let op = |dims, keepdim| Mean { dims, keepdim };
+            let op = |dims, keepdim| Mean { dim: dims, keepdim };
             let mut out = samples(op, real, false);
             // The mean of nothing is NaN, which has no gradient.
             out.extend(
@@ -277,13 +277,13 @@ mod spec {
 
     impl OpSpec for Amax {
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            fold(x, &self.dims, self.keepdim, |g| {
+            fold(x, &self.dim, self.keepdim, |g| {
                 g.iter().copied().reduce(|a, b| if a.is_nan() || a >= b { a } else { b }).unwrap_or(f64::NAN)
             })
         }
 
         fn samples() -> Vec<Sample> {
-            let op = |dims, keepdim| Amax { dims, keepdim };
+            let op = |dims, keepdim| Amax { dim: dims, keepdim };
             let mut out = samples(op, distinct, false);
             for (shape, dims, keep) in cases().into_iter().take(6) {
                 out.push(Sample::new(op(dims, keep), [ints(shape, -9, 9)]).on(Dtypes::All).rough().note("ties"));
