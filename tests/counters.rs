@@ -1,10 +1,19 @@
-//! Promises about the pool's counters, which belong to the whole process: one test, alone in its binary.
+//! Promises about the pool's counters, which belong to the whole process: one test at a time, alone in their binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use esker::autograd::checkpoint;
 use esker::ops::{Map, MapOp};
 use esker::prelude::*;
 use esker::tensor::philox::Key;
 use esker::tensor::pool;
+
+/// Held by the test that counts.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn step(params: &[Param], x: &Tensor, y: &Tensor) -> Result<()> {
     let p: Vec<Tensor> = params.iter().map(Param::tensor).collect();
@@ -25,6 +34,7 @@ fn step(params: &[Param], x: &Tensor, y: &Tensor) -> Result<()> {
 
 #[test]
 fn ten_thousand_steps_end_with_the_live_bytes_they_began_with_and_copy_nothing() {
+    let _alone = alone();
     let normal = |key, shape: [usize; 2]| Tensor::normal(0.0, 0.3, Key(key), shape, DType::F32, Device::Cpu).unwrap();
     let params: Vec<Param> =
         [normal(0, [8, 16]), normal(1, [1, 16]), normal(2, [16, 1])].iter().map(|t| Param::new(t).unwrap()).collect();
@@ -39,4 +49,26 @@ fn ten_thousand_steps_end_with_the_live_bytes_they_began_with_and_copy_nothing()
     assert_eq!(after.live_blocks, before.live_blocks);
     assert_eq!(after.copies_on_write, before.copies_on_write, "a training step copies nothing on write");
     assert_eq!(after.allocations_from_os, before.allocations_from_os, "a steady step asks the system for nothing");
+}
+
+#[test]
+fn checkpoints_hold_less_memory() {
+    let _alone = alone();
+    let held = |checkpointed: bool| {
+        let x = Tensor::ones([64, 1024]).unwrap().tracked().unwrap();
+        let before = pool::stats();
+        let f = |x: &[Tensor]| {
+            let mut h = x[0].clone();
+            for _ in 0..8 {
+                h = h.sin()?.exp()?;
+            }
+            Ok(vec![h])
+        };
+        let y = if checkpointed { checkpoint(f, &[&x]) } else { f(&[x.clone()]) }.unwrap();
+        let held = pool::stats().live_bytes - before.live_bytes;
+        drop(y);
+        held
+    };
+    let (with, without) = (held(true), held(false));
+    assert!(with * 4 < without, "{with} bytes with checkpoints, {without} without");
 }

@@ -10,4 +10,5 @@ mod layers;
 mod rules;
 mod table;
 mod tape;
+mod tools;
 mod values;

@@ -5,11 +5,12 @@ use std::panic::Location;
 
 use esker_ops::{Array, Lowering, Op, Outs, prepare, run};
 use esker_tensor::Result;
+use esker_tensor::site::Site;
 use smallvec::SmallVec;
 
 use crate::mode::is_grad_enabled;
 use crate::tape::{Edge, Node};
-use crate::{GradMode, Tensor};
+use crate::{GradMode, Tensor, anomaly};
 
 /// Makes sure that CPU tensors work with nothing registered.
 #[inline]
@@ -18,20 +19,21 @@ pub(crate) fn ready() {
     ONCE.call_once(esker_cpu::register);
 }
 
-/// Applies an op: promote and infer, run, record if a capture is active, tape if a gradient may be asked for.
+/// Applies an op: promote and infer, run, record if a capture is active, tape if a gradient may be asked for. Parts of
+/// a composition are put down to the line that called the whole.
 ///
 /// # Errors
 /// The op's own, with its name in front.
 #[track_caller]
 pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
     ready();
+    let site = Site::enter(Location::caller());
     let recording = esker_graph::is_recording();
     if let Op::Call(call) = &op
         && !(recording && call.function().has_node())
     {
         return call.run(inputs);
     }
-    let location = Location::caller();
     let (inputs, metas, outs) = prepare(&op, inputs)?;
     let taped = is_grad_enabled() && inputs.iter().any(|x| x.edge.is_some());
 
@@ -44,6 +46,9 @@ pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
     }
     let arrays: SmallVec<[&Array; 4]> = inputs.iter().map(|x| &x.array).collect();
     let results = run(&op, &arrays, &metas, &outs)?;
+    if anomaly::is_on() {
+        anomaly::check_results(op.name(), site.location(), &arrays, &results)?;
+    }
     if recording {
         esker_graph::record_op(&op, &arrays, &results)?;
     }
@@ -51,7 +56,7 @@ pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
         return Ok(results.into_iter().map(Tensor::from_array).collect());
     }
     let edges = inputs.iter().map(|x: &Cow<'_, Tensor>| x.edge.clone()).collect();
-    let node = Node::op(op, edges, &arrays, metas, &results, location)?;
+    let node = Node::op(op, edges, &arrays, metas, &results, site.location())?;
     Ok(results
         .into_iter()
         .enumerate()

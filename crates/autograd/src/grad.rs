@@ -1,15 +1,17 @@
 //! Walking the tape backwards.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use esker_ops::{Array, Grad, Map, MapOp, Ops, Vjp};
+use esker_ops::{Array, Grad, Grads, Map, MapOp, Ops, Vjp};
+use esker_tensor::site::Site;
 use esker_tensor::{Device, Error, Result};
 use smallvec::{SmallVec, smallvec};
 
-use crate::Tensor;
 use crate::dispatch::with_grad_mode;
-use crate::tape::{Applied, Edge, Kind, Node};
+use crate::hooks::Hooks;
+use crate::tape::{Applied, Edge, Kind, Node, Recorded, Rule};
+use crate::{Tensor, anomaly};
 
 /// How [`grad_with`] treats the graph.
 #[derive(Clone, Copy, Default, Debug)]
@@ -96,7 +98,7 @@ impl Tensor {
 
 type Slots = SmallVec<[Option<Tensor>; 1]>;
 
-/// One backward pass: the nodes upstream of the roots, newest first, and the gradients that have arrived at each.
+/// One backward pass: the nodes upstream of the roots, newest first (an op comes after all that use it), and the gradients that have arrived at each.
 struct Walk {
     nodes: Vec<(Arc<Node>, Slots)>,
     place: HashMap<*const Node, usize>,
@@ -105,80 +107,81 @@ struct Walk {
 
 impl Walk {
     fn new(roots: Vec<(&Edge, Tensor)>, options: GradOptions) -> Result<Self> {
-        let nodes = upstream(roots.iter().map(|(e, _)| &e.node));
-        let place = nodes.iter().enumerate().map(|(i, n)| (Arc::as_ptr(n), i)).collect();
-        let slots = |n: &Node| -> Slots {
-            match &n.kind {
-                Kind::Leaf { .. } => smallvec![None],
-                Kind::Op(applied) => smallvec![None; applied.outputs],
-            }
-        };
-        let nodes = nodes
-            .into_iter()
-            .map(|n| {
-                let s = slots(&n);
-                (n, s)
-            })
-            .collect();
-        let mut walk = Self { nodes, place, options };
+        let mut walk = Self { nodes: Vec::new(), place: HashMap::new(), options };
+        walk.join(0, roots.iter().map(|(e, _)| &e.node));
         for (edge, seed) in roots {
             walk.arrive(edge, seed)?;
         }
         Ok(walk)
     }
 
+    /// Takes in what is upstream of `roots` and not here yet, behind the first `done` nodes.
+    fn join<'a>(&mut self, done: usize, roots: impl Iterator<Item = &'a Arc<Node>>) {
+        let new = upstream(roots, &self.place);
+        self.nodes.extend(new.into_iter().map(|n| {
+            let slots = match &n.kind {
+                Kind::Leaf { .. } => smallvec![None],
+                Kind::Op(applied) => smallvec![None; applied.outputs],
+            };
+            (n, slots)
+        }));
+        self.nodes[done..].sort_unstable_by_key(|(n, _)| std::cmp::Reverse(n.seq));
+        self.place.extend(self.nodes.iter().enumerate().skip(done).map(|(i, (n, _))| (Arc::as_ptr(n), i)));
+    }
+
     /// Runs through all nodes. With targets, returns the gradients at those edges and leaves parameters alone;
     /// without, adds to the leaves' gradients.
     fn run(mut self, targets: Option<&[&Edge]>) -> Result<Vec<Option<Tensor>>> {
-        let wanted: Vec<(usize, usize)> = targets
-            .unwrap_or_default()
-            .iter()
-            .map(|e| (self.place.get(&Arc::as_ptr(&e.node)).copied().unwrap_or(usize::MAX), e.slot))
-            .collect();
-        let mut found: Vec<Option<Tensor>> = vec![None; wanted.len()];
-        for i in 0..self.nodes.len() {
-            for (slot, found) in wanted.iter().zip(&mut found).filter(|((at, _), _)| *at == i) {
-                *found = self.nodes[i].1[slot.1].clone();
-            }
-            let slots = std::mem::take(&mut self.nodes[i].1);
+        let targets_or_none = targets.unwrap_or_default();
+        let mut found: Vec<Option<Tensor>> = vec![None; targets_or_none.len()];
+        let mut i = 0;
+        while let Some((node, slots)) = self.nodes.get_mut(i) {
+            let (node, mut slots) = (Arc::clone(node), std::mem::take(slots));
+            i += 1;
             if slots.iter().all(Option::is_none) {
                 continue;
             }
-            let node = Arc::clone(&self.nodes[i].0);
+            if let Some(hooks) = node.hooks.get() {
+                with_grad_mode(self.options.create_graph, || hooks.see(&mut slots))?;
+            }
+            for (edge, found) in targets_or_none.iter().zip(&mut found).filter(|(e, _)| Arc::ptr_eq(&e.node, &node)) {
+                *found = slots[edge.slot].clone();
+            }
             match &node.kind {
                 Kind::Leaf { .. } if targets.is_some() => {}
-                Kind::Leaf { .. } => self.gather(&node, slots)?,
-                Kind::Op(applied) => self.step(&node, applied, &slots)?,
+                Kind::Leaf { .. } => gather(&node, slots)?,
+                Kind::Op(applied) => self.step(i, &node, applied, &slots)?,
             }
         }
         Ok(found)
     }
 
-    fn step(&mut self, node: &Arc<Node>, applied: &Applied, dy: &[Option<Tensor>]) -> Result<()> {
-        let context =
-            |e: Error| e.prefix(&format!("backward of {} (called at {})", applied.op.name(), applied.location));
-        if let Grad::None(reason) = applied.op.grad() {
-            return Err(context(Error::autograd(format!("it is not differentiable: {reason}"))));
-        }
+    /// Sends the gradients `dy` of a node's outputs to its inputs; the first `done` nodes have been seen.
+    fn step(&mut self, done: usize, node: &Arc<Node>, applied: &Applied, dy: &[Option<Tensor>]) -> Result<()> {
+        let context = |e: Error| e.prefix(&format!("backward of {} (called at {})", applied.name(), applied.location));
         let again = self.options.create_graph;
-        let saved = applied.saved(self.options.retain_graph || again)?;
-        let tensor = |array: Option<Array>, edge: Option<&Edge>| {
-            array.map(|array| Tensor { array, edge: edge.filter(|_| again).cloned() })
+        let retain = self.options.retain_graph || again;
+        let inputs = if anomaly::is_on() { applied.kept_inputs() } else { Vec::new() };
+        let rule = |f: &dyn Fn() -> Result<Grads<Tensor>>| {
+            // The gradients as a whole are checked below.
+            let (_site, _finder) = (Site::enter(applied.location), anomaly::off());
+            with_grad_mode(again, f)
         };
-        let x: SmallVec<[Option<Tensor>; 3]> =
-            saved.x.into_iter().zip(&applied.inputs).map(|(a, e)| tensor(a, e.as_ref())).collect();
-        let y: SmallVec<[Option<Tensor>; 1]> = saved
-            .y
-            .into_iter()
-            .enumerate()
-            .map(|(slot, a)| {
-                let float = a.as_ref().is_some_and(|a| a.dtype().is_float());
-                tensor(a, float.then(|| Edge::new(Arc::clone(node), slot)).as_ref())
-            })
-            .collect();
-        let needs: SmallVec<[bool; 4]> = applied.inputs.iter().map(Option::is_some).collect();
-        let cx = Vjp { name: applied.op.name(), x_metas: &applied.x_metas, x: &x, y: &y, dy, needs: &needs };
-        let grads = with_grad_mode(again, || applied.op.vjp(&cx)).map_err(context)?;
+        let grads = match &applied.rule {
+            Rule::Op(recorded) => rule(&|| recorded.grads(node, applied, dy, retain, again)),
+            Rule::Function(custom) => rule(&|| custom.grads(node, applied, dy, retain, again)),
+            Rule::Checkpoint(segment) => {
+                let y = segment.record(applied, retain).map_err(context)?;
+                let reached: Vec<(&Edge, &Tensor)> =
+                    y.iter().zip(dy).filter_map(|(y, dy)| Some((y.edge.as_ref()?, dy.as_ref()?))).collect();
+                self.join(done, reached.iter().map(|(edge, _)| &edge.node));
+                return reached.into_iter().try_for_each(|(edge, dy)| self.arrive(edge, dy.clone()));
+            }
+        };
+        let grads = grads.map_err(context)?;
+        if anomaly::is_on() {
+            anomaly::check_gradients(&grads, dy, &inputs).map_err(context)?;
+        }
         for (edge, grad) in applied.inputs.iter().zip(grads) {
             if let (Some(edge), Some(grad)) = (edge, grad) {
                 self.arrive(edge, grad)?;
@@ -198,15 +201,49 @@ impl Walk {
         });
         Ok(())
     }
+}
 
-    fn gather(&self, leaf: &Node, mut slots: Slots) -> Result<()> {
-        if let (Some(mut total), Some(grad)) = (leaf.leaf_grad(), slots[0].take()) {
-            *total = Some(match total.take() {
-                None => grad,
-                Some(sum) => add(sum, &grad, false)?,
-            });
+/// Adds a gradient to what a leaf has.
+fn gather(leaf: &Node, mut slots: Slots) -> Result<()> {
+    if let (Some(mut total), Some(grad)) = (leaf.leaf_grad(), slots[0].take()) {
+        *total = Some(match total.take() {
+            None => grad,
+            Some(sum) => add(sum, &grad, false)?,
+        });
+    }
+    leaf.hooks.get().map_or(Ok(()), Hooks::gathered)
+}
+
+impl Recorded {
+    /// The gradients of the inputs, by the op's rule.
+    fn grads(
+        &self,
+        node: &Arc<Node>,
+        applied: &Applied,
+        dy: &[Option<Tensor>],
+        retain: bool,
+        again: bool,
+    ) -> Result<Grads<Tensor>> {
+        if let Grad::None(reason) = self.op.grad() {
+            return Err(Error::autograd(format!("it is not differentiable: {reason}")));
         }
-        Ok(())
+        let saved = self.saved.take(retain, applied)?;
+        let tensor = |array: Option<Array>, edge: Option<&Edge>| {
+            array.map(|array| Tensor { array, edge: edge.filter(|_| again).cloned() })
+        };
+        let x: SmallVec<[Option<Tensor>; 3]> =
+            saved.x.into_iter().zip(&applied.inputs).map(|(a, e)| tensor(a, e.as_ref())).collect();
+        let y: SmallVec<[Option<Tensor>; 1]> = saved
+            .y
+            .into_iter()
+            .enumerate()
+            .map(|(slot, a)| {
+                let float = a.as_ref().is_some_and(|a| a.dtype().is_float());
+                tensor(a, float.then(|| Edge::new(Arc::clone(node), slot)).as_ref())
+            })
+            .collect();
+        let needs: SmallVec<[bool; 4]> = applied.inputs.iter().map(Option::is_some).collect();
+        self.op.vjp(&Vjp { name: self.op.name(), x_metas: &self.x_metas, x: &x, y: &y, dy, needs: &needs })
     }
 }
 
@@ -225,13 +262,13 @@ fn add(mut sum: Tensor, grad: &Tensor, record: bool) -> Result<Tensor> {
     Ok(sum)
 }
 
-/// Every node that the roots depend on, newest first.
-fn upstream<'a>(roots: impl Iterator<Item = &'a Arc<Node>>) -> Vec<Arc<Node>> {
-    let mut seen: HashMap<*const Node, ()> = HashMap::new();
+/// Every node that the roots depend on and that is not `known`, newest first.
+fn upstream<'a>(roots: impl Iterator<Item = &'a Arc<Node>>, known: &HashMap<*const Node, usize>) -> Vec<Arc<Node>> {
+    let mut seen: HashSet<*const Node> = HashSet::new();
     let mut pending: Vec<Arc<Node>> = roots.cloned().collect();
     let mut nodes = Vec::new();
     while let Some(node) = pending.pop() {
-        if seen.insert(Arc::as_ptr(&node), ()).is_some() {
+        if known.contains_key(&Arc::as_ptr(&node)) || !seen.insert(Arc::as_ptr(&node)) {
             continue;
         }
         if let Kind::Op(applied) = &node.kind {
@@ -239,6 +276,5 @@ fn upstream<'a>(roots: impl Iterator<Item = &'a Arc<Node>>) -> Vec<Arc<Node>> {
         }
         nodes.push(node);
     }
-    nodes.sort_unstable_by_key(|n| std::cmp::Reverse(n.seq));
     nodes
 }

@@ -84,6 +84,15 @@ impl Param {
         Ok(())
     }
 
+    pub(crate) fn leaf(&self) -> &Arc<Node> {
+        &self.0.leaf
+    }
+
+    pub(crate) fn downgrade(&self) -> impl Fn() -> Option<Param> + Send + Sync + use<> {
+        let cell = Arc::downgrade(&self.0);
+        move || cell.upgrade().map(Param)
+    }
+
     /// Whether gradients gather and optimisers move it.
     pub fn is_trainable(&self) -> bool {
         self.0.trainable.load(Ordering::Relaxed)
@@ -141,4 +150,24 @@ impl std::fmt::Debug for Param {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Param({:?}, {})", self.shape(), self.dtype())
     }
+}
+
+/// The names of the trainable parameters that have no gradient: what no backward since the last `zero_grad` reached,
+/// because the loss does not depend on them, or through values that were detached or computed under `no_grad`.
+///
+/// ```
+/// use esker_autograd::{Param, Tensor, unreached};
+/// use esker_ops::Ops;
+///
+/// # fn main() -> esker_tensor::Result<()> {
+/// let (used, forgotten) = (Param::new(&Tensor::ones([2])?)?, Param::new(&Tensor::ones([2])?)?);
+/// used.tensor().square()?.sum((), false)?.backward()?;
+/// let named = [("used".to_string(), used), ("forgotten".to_string(), forgotten)];
+/// assert_eq!(unreached(&named), ["forgotten"]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn unreached(parameters: &[(String, Param)]) -> Vec<String> {
+    let without = parameters.iter().filter(|(_, p)| p.is_trainable() && p.grad().is_none());
+    without.map(|(name, _)| name.clone()).collect()
 }

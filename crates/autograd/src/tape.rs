@@ -2,13 +2,16 @@
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use esker_ops::{Array, Grad, Meta, Op};
 use esker_tensor::{Error, Result};
 use smallvec::SmallVec;
 
 use crate::Tensor;
+use crate::checkpoint::Segment;
+use crate::function::Custom;
+use crate::hooks::Hooks;
 
 /// Output `slot` of `node`.
 #[derive(Clone)]
@@ -24,6 +27,8 @@ pub(crate) struct Node {
     /// Rises with every node; inputs have smaller numbers than what is made of them.
     pub(crate) seq: u64,
     pub(crate) kind: Kind,
+    /// What wants to see the gradients that arrive here.
+    pub(crate) hooks: OnceLock<Hooks>,
 }
 
 pub(crate) enum Kind {
@@ -34,17 +39,60 @@ pub(crate) enum Kind {
     Op(Box<Applied>),
 }
 
-/// An op on the tape with what its gradient rule needs.
+/// Something that was applied, with what its gradient needs.
 pub(crate) struct Applied {
-    pub(crate) op: Op,
+    pub(crate) rule: Rule,
     pub(crate) inputs: Edges,
-    pub(crate) x_metas: SmallVec<[Meta; 4]>,
     pub(crate) outputs: usize,
     pub(crate) location: &'static Location<'static>,
-    saved: Mutex<Option<Saved>>,
+}
+
+/// How gradients pass through a node.
+pub(crate) enum Rule {
+    /// By an op's own rule.
+    Op(Recorded),
+    /// By a rule of the user's.
+    Function(Custom),
+    /// By recording the forward now, which was not recorded then.
+    Checkpoint(Segment),
+}
+
+/// An op on the tape with what its gradient rule needs.
+pub(crate) struct Recorded {
+    pub(crate) op: Op,
+    pub(crate) x_metas: SmallVec<[Meta; 4]>,
+    pub(crate) saved: Spent<Saved>,
+}
+
+/// What is kept for backward and given away by the first that does not retain the graph.
+pub(crate) struct Spent<T>(Mutex<Option<T>>);
+
+impl<T: Clone> Spent<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Mutex::new(Some(value)))
+    }
+
+    fn peek(&self) -> Option<T> {
+        lock(&self.0).clone()
+    }
+
+    /// What was kept: kept for another backward when `retain`, given away otherwise.
+    pub(crate) fn take(&self, retain: bool, applied: &Applied) -> Result<T> {
+        let mut slot = lock(&self.0);
+        let kept = if retain { slot.clone() } else { slot.take() };
+        kept.ok_or_else(|| {
+            Error::autograd(format!(
+                "the graph was already used by an earlier backward, which dropped what {} (at {}) had saved; \
+                 call grad_with(.., retain_graph) the first time to keep it",
+                applied.name(),
+                applied.location
+            ))
+        })
+    }
 }
 
 /// Inputs and outputs kept for the gradient rule; arrays, so that no history is held through them.
+#[derive(Clone)]
 pub(crate) struct Saved {
     pub(crate) x: SmallVec<[Option<Array>; 3]>,
     pub(crate) y: SmallVec<[Option<Array>; 1]>,
@@ -52,7 +100,7 @@ pub(crate) struct Saved {
 
 static SEQ: AtomicU64 = AtomicU64::new(0);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -65,7 +113,20 @@ impl Edge {
 impl Node {
     pub(crate) fn leaf() -> Arc<Self> {
         let kind = Kind::Leaf { grad: Mutex::new(None) };
-        Arc::new(Self { seq: SEQ.fetch_add(1, Ordering::Relaxed), kind })
+        Self::new(kind)
+    }
+
+    fn new(kind: Kind) -> Arc<Self> {
+        Arc::new(Self { seq: SEQ.fetch_add(1, Ordering::Relaxed), kind, hooks: OnceLock::new() })
+    }
+
+    pub(crate) fn applied(
+        rule: Rule,
+        inputs: Edges,
+        outputs: usize,
+        location: &'static Location<'static>,
+    ) -> Arc<Self> {
+        Self::new(Kind::Op(Box::new(Applied { rule, inputs, outputs, location })))
     }
 
     pub(crate) fn op(
@@ -80,8 +141,7 @@ impl Node {
             if mask >> i.min(63) & 1 == 0 {
                 return Ok(None);
             }
-            // Memory that Esker does not own may change under the tape, so the tape keeps a copy.
-            if a.storage().is_foreign() { owned_copy(a).map(Some) } else { Ok(Some(a.clone())) }
+            own(a).map(Some)
         };
         let (x_mask, y_mask) = match op.grad() {
             Grad::Saves { inputs, outputs } => (inputs, outputs),
@@ -91,9 +151,8 @@ impl Node {
             x: x.iter().enumerate().map(|(i, a)| keep(x_mask, i, a)).collect::<Result<_>>()?,
             y: y.iter().enumerate().map(|(i, a)| keep(y_mask, i, a)).collect::<Result<_>>()?,
         };
-        let applied = Applied { op, inputs, x_metas, outputs: y.len(), location, saved: Mutex::new(Some(saved)) };
-        let kind = Kind::Op(Box::new(applied));
-        Ok(Arc::new(Self { seq: SEQ.fetch_add(1, Ordering::Relaxed), kind }))
+        let rule = Rule::Op(Recorded { op, x_metas, saved: Spent::new(saved) });
+        Ok(Self::applied(rule, inputs, y.len(), location))
     }
 
     /// The gradient that has gathered at a leaf.
@@ -106,28 +165,30 @@ impl Node {
 }
 
 impl Applied {
-    /// The saved values: kept for another backward when `retain`, given away otherwise.
-    pub(crate) fn saved(&self, retain: bool) -> Result<Saved> {
-        let mut slot = lock(&self.saved);
-        let saved = if retain { slot.as_ref().map(Saved::share) } else { slot.take() };
-        saved.ok_or_else(|| {
-            Error::autograd(format!(
-                "the graph was already used by an earlier backward, which dropped what {} (at {}) had saved; \
-                 call grad_with(.., retain_graph) the first time to keep it",
-                self.op.name(),
-                self.location
-            ))
-        })
+    pub(crate) fn name(&self) -> &str {
+        match &self.rule {
+            Rule::Op(recorded) => recorded.op.name(),
+            Rule::Function(custom) => custom.name(),
+            Rule::Checkpoint(_) => "checkpoint",
+        }
+    }
+
+    /// The inputs that are kept for an op's rule.
+    pub(crate) fn kept_inputs(&self) -> Vec<Array> {
+        match &self.rule {
+            Rule::Op(recorded) => {
+                recorded.saved.peek().map(|s| s.x.into_iter().flatten().collect()).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
     }
 }
 
-impl Saved {
-    fn share(&self) -> Self {
-        Self { x: self.x.clone(), y: self.y.clone() }
+/// The array to keep: memory that Esker does not own may change under the tape, so the tape keeps a copy.
+pub(crate) fn own(a: &Array) -> Result<Array> {
+    if !a.storage().is_foreign() {
+        return Ok(a.clone());
     }
-}
-
-fn owned_copy(a: &Array) -> Result<Array> {
     let mut copy = Array::uninit(&a.meta(), esker_tensor::Layout::contiguous(*a.shape()))?;
     let slot = std::slice::from_mut(&mut copy);
     esker_ops::backend(a.device())?.run(&esker_ops::Kernel::Copy, &[a], slot)?;

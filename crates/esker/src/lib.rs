@@ -17,7 +17,9 @@ pub use esker_tensor as tensor;
 
 pub use capture::capture;
 pub use cuda::cuda;
-pub use esker_autograd::{GradMode, GradOptions, Param, Tensor, grad, grad_with, gradcheck, no_grad};
+pub use esker_autograd::{
+    GradMode, GradOptions, Param, Tensor, checkpoint, detect_anomaly, grad, grad_with, gradcheck, no_grad,
+};
 pub use esker_cpu::{num_threads, set_num_threads};
 pub use esker_graph::InputSpec;
 pub use esker_nn::{optim, sequential};

@@ -86,6 +86,11 @@ pub trait ModuleExt: Module {
         self.named_parameters().into_iter().map(|(_, p)| p).filter(|p| seen.insert(p.id())).collect()
     }
 
+    /// The names of the trainable parameters that no backward since the last `zero_grad` has reached.
+    fn unreached_parameters(&self) -> Vec<String> {
+        esker_autograd::unreached(&self.named_parameters())
+    }
+
     /// The number of elements of all parameters, tied ones counted once.
     fn num_parameters(&self) -> usize {
         self.parameters().iter().map(|p| p.shape().numel()).sum()

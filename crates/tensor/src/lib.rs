@@ -13,6 +13,7 @@ mod storage;
 
 pub mod philox;
 pub mod pool;
+pub mod site;
 
 pub use device::Device;
 pub use dtype::{DType, Element};

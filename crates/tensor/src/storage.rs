@@ -11,8 +11,8 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::Result;
 use crate::pool::{self, ALIGN, HEADER_BYTES, INLINE_MAX, Region, SMALL_MAX};
+use crate::{Result, site};
 
 // ---- raw blocks, for the pool
 
@@ -151,6 +151,13 @@ impl Storage {
     /// A block, and whether its bytes are known to be zero.
     #[inline]
     fn alloc_noting_zeros(bytes: usize) -> Result<(Self, bool)> {
+        let (storage, zeros) = Self::take(bytes)?;
+        site::made(storage.id(), bytes);
+        Ok((storage, zeros))
+    }
+
+    #[inline]
+    fn take(bytes: usize) -> Result<(Self, bool)> {
         if bytes <= INLINE_MAX {
             return Ok((Self::alloc_inline(bytes)?, false));
         }
@@ -295,6 +302,7 @@ impl Drop for Storage {
             // A load in place of a fence, as race detectors do not know fences.
             owners.load(Ordering::Acquire);
         }
+        site::freed(self.id());
         // SAFETY: this was the last owner, and the Acquire above orders all that others did before what follows.
         unsafe { release(self.0) }
     }
