@@ -64,7 +64,7 @@ fn checkpoints_hold_less_memory() {
             }
             Ok(vec![h])
         };
-        let y = if checkpointed { checkpoint(f, &[&x]) } else { f(&[x.clone()]) }.unwrap();
+        let y = if checkpointed { checkpoint(f, &[&x]) } else { f(std::slice::from_ref(&x)) }.unwrap();
         let held = pool::stats().live_bytes - before.live_bytes;
         drop(y);
         held

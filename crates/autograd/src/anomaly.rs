@@ -60,7 +60,7 @@ pub(crate) fn is_on() -> bool {
 
 /// Fails for results that are not finite though the inputs are.
 pub(crate) fn check_results(name: &str, location: &Location<'_>, x: &[&Array], y: &[Array]) -> Result<()> {
-    let inputs: Vec<Array> = x.iter().map(|x| Array::clone(x)).collect();
+    let inputs: Vec<Array> = x.iter().copied().cloned().collect();
     for (k, y) in y.iter().enumerate() {
         let view = x.iter().any(|x| x.storage().id() == y.storage().id());
         if x.is_empty() || view || looks_finite(y)? {

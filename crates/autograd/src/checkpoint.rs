@@ -43,7 +43,7 @@ pub fn checkpoint(
 ) -> Result<Vec<Tensor>> {
     ready();
     let site = Site::enter(Location::caller());
-    let x: Vec<Tensor> = inputs.iter().map(|x| Tensor::clone(x)).collect();
+    let x: Vec<Tensor> = inputs.iter().copied().cloned().collect();
     if !is_grad_enabled() || esker_graph::is_recording() {
         return f(&x);
     }

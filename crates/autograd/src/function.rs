@@ -99,7 +99,7 @@ pub fn apply(function: impl Function, inputs: &[&Tensor]) -> Result<Vec<Tensor>>
     let site = Site::enter(Location::caller());
     let needs: Vec<bool> = inputs.iter().map(|x| x.requires_grad()).collect();
     let mut cx = Context { needs, ..Context::default() };
-    let x: Vec<Tensor> = inputs.iter().map(|x| Tensor::clone(x)).collect();
+    let x: Vec<Tensor> = inputs.iter().copied().cloned().collect();
     let results = with_grad_mode(false, || function.forward(&mut cx, &x)).map_err(|e| e.prefix(function.name()))?;
     let results: Vec<Array> = results.into_iter().map(|y| y.array).collect();
     if !is_grad_enabled() || !cx.needs.contains(&true) {

@@ -48,6 +48,7 @@ pub(crate) struct Applied {
 }
 
 /// How gradients pass through a node.
+#[allow(clippy::large_enum_variant)] // Ops are nearly all of them; a box more would cost each an allocation.
 pub(crate) enum Rule {
     /// By an op's own rule.
     Op(Recorded),
