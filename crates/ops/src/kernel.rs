@@ -80,8 +80,25 @@ pub enum Map {
     },
     /// `(x, y) -> bool`.
     Compare(Cmp),
+    /// `(x, y) -> x op y` of integers or bools.
+    Bits(Bits),
     /// `(bool, x, y) -> x where true, else y`.
     Select,
+}
+
+/// Operations on the bits of integers; on bools, all but the shifts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Bits {
+    /// Bits that both have.
+    And,
+    /// Bits that either has.
+    Or,
+    /// Bits that one has.
+    Xor,
+    /// Towards the high end; 0 for shifts of the width and more, or below 0.
+    Left,
+    /// Towards the low end, the sign staying; all sign for shifts of the width and more, or below 0.
+    Right,
 }
 
 /// Comparisons; any comparison with NaN is false, except `Ne`.

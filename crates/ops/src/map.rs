@@ -275,6 +275,8 @@ fn prim_op(prim: Prim) -> Result<Op> {
         Prim::Erf => MapOp::Erf.into(),
         Prim::Sigmoid => MapOp::Sigmoid.into(),
         Prim::Floor => MapOp::Floor.into(),
+        Prim::Atan2 => MapOp::Atan2.into(),
+        Prim::Pow => MapOp::FloatPower.into(),
         Prim::Lt => Lt {}.into(),
         Prim::Le => Le {}.into(),
         Prim::Eq => Eq {}.into(),

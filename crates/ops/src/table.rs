@@ -62,6 +62,12 @@ macro_rules! map_rows {
             Silu silu real (x);
             /// `x / (1 + |x|)`.
             Softsign softsign real (x);
+            /// -1, 0 or 1; slope 0.
+            Sign sign num (x);
+            /// The angle of the point `(other, input)`, in radians.
+            Atan2 atan2 real (y, x);
+            /// `x^y` in floating point.
+            FloatPower float_power real (x, y);
         }
     };
 }
@@ -90,6 +96,16 @@ macro_rules! op_rows {
             Gt gt (input, other;) -> 1;
             /// `x >= y`.
             Ge ge (input, other;) -> 1;
+            /// Bits that both have; of bools, whether both hold.
+            BitwiseAnd bitwise_and (input, other;) -> 1;
+            /// Bits that either has; of bools, whether either holds.
+            BitwiseOr bitwise_or (input, other;) -> 1;
+            /// Bits that one of the two has; of bools, whether they differ.
+            BitwiseXor bitwise_xor (input, other;) -> 1;
+            /// Bits moved up by `other` places, 0 beyond the width.
+            BitwiseLeftShift bitwise_left_shift (input, other;) -> 1;
+            /// Bits moved down by `other` places; the sign stays.
+            BitwiseRightShift bitwise_right_shift (input, other;) -> 1;
             /// Elements in another dtype: floats to integers truncate and saturate.
             Cast cast (x; dtype: DType) -> 1 as internal;
             /// Sum over dimensions (all for `()`); integers sum in i64.
@@ -176,8 +192,8 @@ use esker_tensor::{DType, Device, Error, Result};
 use crate::op::elementwise;
 use crate::signature::{AttrType, Outputs, Param, ParamKind, Signature, next_attr};
 use crate::{
-    Axes, Call, F64Bits, FnRule, Grad, Grads, Lowering, MapVisitor, Meta, Metas, Onnx, OnnxCx, OpRule, Outs, Promote,
-    Sizes, Value, Vjp, kernel,
+    Axes, Call, F64Bits, FnRule, Grad, Grads, Lowering, MapVisitor, Meta, Metas, Onnx, OnnxCx, OpRule, Opt, Outs,
+    Promote, Sizes, Value, Vjp, kernel,
 };
 
 crate::map_rows!(define_maps);

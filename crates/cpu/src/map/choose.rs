@@ -1,6 +1,6 @@
-//! Comparisons and selection.
+//! Comparisons, bits and selection.
 
-use esker_ops::{Array, Cmp};
+use esker_ops::{Array, Bits, Cmp};
 use esker_tensor::{DType, Error, Result};
 use half::{bf16, f16};
 
@@ -30,33 +30,81 @@ fn compare_as<S: Copy, T: PartialOrd>(
     read: impl Fn(S) -> T + Copy + Sync,
 ) -> Result<()> {
     match cmp {
-        Cmp::Eq => pairs(inputs, y, move |a: S, b: S| read(a) == read(b)),
-        Cmp::Ne => pairs(inputs, y, move |a: S, b: S| read(a) != read(b)),
-        Cmp::Lt => pairs(inputs, y, move |a: S, b: S| read(a) < read(b)),
-        Cmp::Le => pairs(inputs, y, move |a: S, b: S| read(a) <= read(b)),
-        Cmp::Gt => pairs(inputs, y, move |a: S, b: S| read(a) > read(b)),
-        Cmp::Ge => pairs(inputs, y, move |a: S, b: S| read(a) >= read(b)),
+        Cmp::Eq => pairs(inputs, y, move |a: S, b: S| u8::from(read(a) == read(b))),
+        Cmp::Ne => pairs(inputs, y, move |a: S, b: S| u8::from(read(a) != read(b))),
+        Cmp::Lt => pairs(inputs, y, move |a: S, b: S| u8::from(read(a) < read(b))),
+        Cmp::Le => pairs(inputs, y, move |a: S, b: S| u8::from(read(a) <= read(b))),
+        Cmp::Gt => pairs(inputs, y, move |a: S, b: S| u8::from(read(a) > read(b))),
+        Cmp::Ge => pairs(inputs, y, move |a: S, b: S| u8::from(read(a) >= read(b))),
     }
 }
 
-fn pairs<S: Copy>(inputs: &[&Array], y: &mut Array, f: impl Fn(S, S) -> bool + Sync) -> Result<()> {
+fn pairs<S: Copy, D: Copy>(inputs: &[&Array], y: &mut Array, f: impl Fn(S, S) -> D + Sync) -> Result<()> {
     let [a, b] = inputs else {
-        return Err(Error::shape(format!("a comparison takes two inputs, got {}", inputs.len())));
+        return Err(Error::shape(format!("two inputs are needed, got {}", inputs.len())));
     };
     let shape = *y.shape();
     let plan = Plan::new([y.layout(), &a.layout().expand(&shape)?, &b.layout().expand(&shape)?]);
-    let (a, b, y) = (source::<S>(a), source::<S>(b), target::<u8>(y)?);
+    let (a, b, y) = (source::<S>(a), source::<S>(b), target::<D>(y)?);
     plan.each(&|run| {
         let [mut to, mut p, mut q] = run.offsets;
         for _ in 0..run.len {
             // SAFETY: the plan stays within the operands; runs write different elements.
-            unsafe { *y.get().offset(to) = u8::from(f(*a.get().offset(p), *b.get().offset(q))) };
+            unsafe { *y.get().offset(to) = f(*a.get().offset(p), *b.get().offset(q)) };
             to += run.strides[0];
             p += run.strides[1];
             q += run.strides[2];
         }
     });
     Ok(())
+}
+
+/// `y = x0 op x1`, of the bits.
+pub(super) fn bits(op: Bits, inputs: &[&Array], y: &mut Array) -> Result<()> {
+    match y.dtype() {
+        DType::I64 => bits_as::<i64>(op, inputs, y),
+        DType::I32 => bits_as::<i32>(op, inputs, y),
+        DType::I16 => bits_as::<i16>(op, inputs, y),
+        DType::I8 => bits_as::<i8>(op, inputs, y),
+        DType::U8 | DType::Bool => bits_as::<u8>(op, inputs, y),
+        dtype => Err(Error::unavailable(format!("no bits of {dtype}"))),
+    }
+}
+
+/// An integer with shifts of any width.
+trait Word:
+    Copy + std::ops::BitAnd<Output = Self> + std::ops::BitOr<Output = Self> + std::ops::BitXor<Output = Self>
+{
+    fn left(self, by: Self) -> Self;
+    fn right(self, by: Self) -> Self;
+}
+
+macro_rules! words {
+    ($($T:ty)*) => {$(
+        impl Word for $T {
+            fn left(self, by: Self) -> Self {
+                u32::try_from(by).ok().and_then(|by| self.checked_shl(by)).unwrap_or(0)
+            }
+            fn right(self, by: Self) -> Self {
+                let most = <$T>::BITS - 1;
+                let by = u32::try_from(by).ok().filter(|by| *by <= most);
+                // One place at a time beyond the width: what is left is the sign (0 for unsigned types).
+                by.map_or_else(|| (self >> most) >> 1, |by| self >> by)
+            }
+        }
+    )*};
+}
+
+words!(i64 i32 i16 i8 u8);
+
+fn bits_as<S: Word>(op: Bits, inputs: &[&Array], y: &mut Array) -> Result<()> {
+    match op {
+        Bits::And => pairs(inputs, y, |a: S, b: S| a & b),
+        Bits::Or => pairs(inputs, y, |a: S, b: S| a | b),
+        Bits::Xor => pairs(inputs, y, |a: S, b: S| a ^ b),
+        Bits::Left => pairs(inputs, y, S::left),
+        Bits::Right => pairs(inputs, y, S::right),
+    }
 }
 
 /// `y = if x0 { x1 } else { x2 }`, moving bytes of the element's size.

@@ -23,6 +23,7 @@ const INPUTS: usize = 4;
 pub(crate) fn run(map: Map, inputs: &[&Array], y: &mut Array) -> Result<()> {
     match map {
         Map::Compare(cmp) => choose::compare(cmp, inputs, y),
+        Map::Bits(bits) => choose::bits(bits, inputs, y),
         Map::Select => choose::select(inputs, y),
         Map::Value(op) => {
             refuse_zero(op, inputs)?;

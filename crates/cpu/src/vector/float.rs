@@ -105,4 +105,14 @@ impl<L: Lane> Scalar for V<L> {
         // SAFETY: as above.
         V(unsafe { self.0.each(libm::cos) })
     }
+    #[inline(always)]
+    fn atan2(self, x: Self) -> Self {
+        // SAFETY: as above.
+        V(unsafe { self.0.each2(x.0, libm::atan2) })
+    }
+    #[inline(always)]
+    fn pow(self, y: Self) -> Self {
+        // SAFETY: as above.
+        V(unsafe { self.0.each2(y.0, libm::pow) })
+    }
 }

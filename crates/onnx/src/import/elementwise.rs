@@ -19,11 +19,22 @@ pub(crate) const HANDLERS: &[(&str, Handler)] = &[
     ("Min", |c| folded(c, |c| chain(c, MapOp::Minimum))),
     ("Sum", |c| chain(c, MapOp::Add)),
     ("Pow", power),
-    ("Reciprocal", |c| {
-        let x = c.tensor(0)?;
-        one(scalar(1.0, &x)?.div(&x)?)
-    }),
+    ("Reciprocal", |c| one(c.tensor(0)?.reciprocal()?)),
     ("Gelu", gelu),
+    ("Tan", |c| one(c.tensor(0)?.tan()?)),
+    ("Asin", |c| one(c.tensor(0)?.asin()?)),
+    ("Acos", |c| one(c.tensor(0)?.acos()?)),
+    ("Atan", |c| one(c.tensor(0)?.atan()?)),
+    ("And", |c| one(c.tensor(0)?.bitwise_and(&c.tensor(1)?)?)),
+    ("Or", |c| one(c.tensor(0)?.bitwise_or(&c.tensor(1)?)?)),
+    ("Xor", |c| one(c.tensor(0)?.bitwise_xor(&c.tensor(1)?)?)),
+    ("BitwiseAnd", |c| one(c.tensor(0)?.bitwise_and(&c.tensor(1)?)?)),
+    ("BitwiseOr", |c| one(c.tensor(0)?.bitwise_or(&c.tensor(1)?)?)),
+    ("BitwiseXor", |c| one(c.tensor(0)?.bitwise_xor(&c.tensor(1)?)?)),
+    ("BitShift", |c| match c.text("direction").as_deref() {
+        Some("LEFT") => one(c.tensor(0)?.bitwise_left_shift(&c.tensor(1)?)?),
+        _ => one(c.tensor(0)?.bitwise_right_shift(&c.tensor(1)?)?),
+    }),
     ("Clip", clip),
     ("LeakyRelu", leaky_relu),
     ("Equal", |c| folded(c, |c| one(c.tensor(0)?.eq(&c.tensor(1)?)?))),
@@ -114,7 +125,7 @@ fn power(call: &mut Call<'_>) -> Result<Vec<Item>> {
         Some(0.5) => one(x.sqrt()?),
         Some(1.0) => one(x),
         Some(-1.0) => one(scalar(1.0, &x)?.div(&x)?),
-        _ => Err(Error::format("only the constant exponents -1, 0.5, 1 and 2 are read")),
+        _ => one(x.float_power(&call.tensor(1)?)?),
     }
 }
 

@@ -252,3 +252,25 @@ elementwise! {
     Softsign, "softsign", real, |x| x / (x.abs() + 1.0),
     onnx MapOnnx::Node("Softsign", 1), range 0.2..3.0; and -3.0..-0.2; at [(1.0 => 0.5), (-3.0 => -0.75), (0.0 => 0.0)]
 }
+elementwise! {
+    /// -1, 0 or 1.
+    Sign, "sign", num, |x| S::select(x.lt(S::c(0.0)), S::c(-1.0), S::select(S::c(0.0).lt(x), S::c(1.0), S::c(0.0))),
+    onnx MapOnnx::Primitives, range 0.2..3.0; and -3.0..-0.2;
+    at [(-2.5 => -1.0), (0.0 => 0.0), (7.0 => 1.0), (-INF => -1.0), (NAN => 0.0)]
+}
+elementwise! {
+    /// The angle of the point `(x, y)`.
+    Atan2, "atan2", real, |y, x| y.atan2(x),
+    onnx MapOnnx::Rule(|_| Onnx::None("ONNX has no arctangent of two arguments")),
+    range 0.3..3.0, -3.0..3.0; and -3.0..-0.3, -3.0..3.0;
+    at [(1.0, -2.0 => 2.677_945_044_588_987), (0.0, 1.0 => 0.0), (0.0, 0.0 => 0.0), (1.0, 0.0 => 1.570_796_326_794_896_6), (NAN, 1.0 => NAN)]
+}
+elementwise! {
+    /// `x^y`.
+    FloatPower, "float_power", real, |x, y| x.pow(y),
+    onnx MapOnnx::Node("Pow", 13), range 0.3..2.0, -2.0..2.0;
+    at [
+        (-8.0, 3.0 => -512.0), (2.0, -0.5 => 0.707_106_781_186_547_6), (1.5, 2.5 => 2.755_675_960_631_075_2), (0.0, 0.0 => 1.0),
+        (-2.0, 0.5 => NAN), (0.0, -1.0 => INF), (NAN, 0.0 => 1.0),
+    ]
+}

@@ -2,7 +2,10 @@
 
 pub mod elementwise;
 
+mod activation;
 mod arg_reduce;
+mod arithmetic;
+mod bits;
 mod cast;
 mod compare;
 mod conv;
@@ -12,15 +15,17 @@ mod cummean;
 mod dropout;
 mod index;
 mod join;
-mod leaky_relu;
 mod linear;
+mod logic;
 mod matmul;
 mod norm;
 mod pool;
 mod reduce;
+mod rounding;
 mod scan;
 mod shape;
 mod softmax;
+mod transcendental;
 
 pub use crate::table::*;
 
@@ -100,8 +105,36 @@ pub(crate) fn need_rank(what: &str, meta: &Meta, rank: usize) -> Result<()> {
     Err(Error::shape(format!("{what} must have rank {rank}, got {:?}", meta.shape)))
 }
 
-/// A scalar beside `x`: of its dtype (f32 beside integers) and on its device.
+/// A scalar beside `x`: on its device and of its dtype, or f32 where an integer cannot hold it.
 pub(crate) fn scalar_like<V: Value>(x: &V, value: f64) -> Result<V> {
     let meta = x.meta();
-    V::scalar(value, crate::map::float_of(meta.dtype), meta.device)
+    let whole = value.fract() == 0.0 && meta.dtype.is_int();
+    V::scalar(value, if whole { meta.dtype } else { crate::map::float_of(meta.dtype) }, meta.device)
 }
+
+/// The reference and samples of functions that work element by element:
+/// `pointwise! { Name |op, x, y| f64 ..; Name { .. } => [boxes ..] "source" [(x.. => y), ..]; .. }`.
+#[cfg(feature = "spec")]
+macro_rules! pointwise {
+    ($Name:ident |$op:ident, $($x:ident),+| $f:expr;
+     $($make:expr => [$([$($range:expr),+]),*] $source:literal [$(($($at:expr),+ => $y:expr)),*];)+) => {
+        impl $crate::spec::OpSpec for $crate::op::$Name {
+            fn reference(&self, x: &[$crate::spec::RefArray]) -> Vec<$crate::spec::RefArray> {
+                let $op = self;
+                $crate::spec::each_value(x, |v| {
+                    let [$($x),+] = *v else { return f64::NAN };
+                    $f
+                })
+            }
+            fn samples() -> Vec<$crate::spec::Sample> {
+                let mut out = Vec::new();
+                $(out.extend($crate::spec::pointwise(
+                    $make, &[$(&[$($range),+]),*], &[$((&[$($at),+], $y)),*], $source,
+                ));)+
+                out
+            }
+        }
+    };
+}
+#[cfg(feature = "spec")]
+pub(crate) use pointwise;

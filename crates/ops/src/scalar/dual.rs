@@ -222,4 +222,20 @@ impl<S: Scalar> Scalar for Dual<S> {
     fn floor(self) -> Self {
         Self::constant(self.v.floor())
     }
+    #[inline(always)]
+    fn atan2(self, x: Self) -> Self {
+        // No slope at the origin, as PyTorch.
+        let zero = S::c(0.0);
+        let norm = self.v * self.v + x.v * x.v;
+        let over = |d: S| S::select(norm.eq(zero), zero, d / norm);
+        Self { v: self.v.atan2(x.v), d: plus(self.d.map(|d| over(d * x.v)), x.d.map(|d| over(-(d * self.v)))) }
+    }
+    #[inline(always)]
+    fn pow(self, y: Self) -> Self {
+        let (zero, v) = (S::c(0.0), self.v.pow(y.v));
+        // Slope 0 where the exponent is 0, and by the exponent where the base is 0, as PyTorch.
+        let by_base = |d: S| S::select(y.v.eq(zero), zero, d * (y.v * self.v.pow(y.v - 1.0)));
+        let by_exponent = |d: S| S::select(self.v.eq(zero), zero, d * (v * self.v.log()));
+        Self { v, d: plus(self.d.map(by_base), y.d.map(by_exponent)) }
+    }
 }

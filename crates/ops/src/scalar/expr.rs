@@ -36,6 +36,8 @@ pub enum Prim {
     Erf,
     Sigmoid,
     Floor,
+    Atan2,
+    Pow,
     Lt,
     Le,
     Eq,
@@ -143,6 +145,7 @@ impl Prim {
         match self {
             Prim::Input(_) | Prim::Const(_) => &[],
             Prim::Add | Prim::Sub | Prim::Mul | Prim::Div | Prim::FloorDiv | Prim::Remainder => &[0, 1],
+            Prim::Atan2 | Prim::Pow => &[0, 1],
             Prim::Lt | Prim::Le | Prim::Eq => &[0, 1],
             Prim::MulAdd | Prim::Select => &[0, 1, 2],
             _ => &[0],
@@ -207,6 +210,12 @@ impl Num for Expr {
 impl Scalar for Expr {
     fn mul_add(self, a: Expr, b: Expr) -> Expr {
         push(Prim::MulAdd, &[self, a, b])
+    }
+    fn atan2(self, x: Expr) -> Expr {
+        push(Prim::Atan2, &[self, x])
+    }
+    fn pow(self, y: Expr) -> Expr {
+        push(Prim::Pow, &[self, y])
     }
     unary! {
         sqrt Sqrt; exp Exp; expm1 Expm1; log Log; log1p Log1p; sin Sin; cos Cos; tanh Tanh; erf Erf;

@@ -84,4 +84,10 @@ impl Scalar for f64 {
     fn floor(self) -> f64 {
         f64::floor(self)
     }
+    fn atan2(self, x: f64) -> f64 {
+        libm::atan2(self, x)
+    }
+    fn pow(self, y: f64) -> f64 {
+        libm::pow(self, y)
+    }
 }

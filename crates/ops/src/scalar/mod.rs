@@ -75,4 +75,8 @@ pub trait Scalar: Num + Div<Output = Self> + Div<f64, Output = Self> {
     fn sigmoid(self) -> Self;
     /// Rounded towards minus infinity.
     fn floor(self) -> Self;
+    /// The angle of the point `(x, self)`, in radians.
+    fn atan2(self, x: Self) -> Self;
+    /// `self` to the power `y`.
+    fn pow(self, y: Self) -> Self;
 }

@@ -143,6 +143,11 @@ impl MapSpec {
     }
 }
 
+/// As [`each`], as a reference gives it.
+pub fn each_value(x: &[RefArray], f: impl Fn(&[f64]) -> f64) -> Vec<RefArray> {
+    vec![each(x, f)]
+}
+
 /// `f` of the elements that meet when `x` broadcast.
 fn each(x: &[RefArray], f: impl Fn(&[f64]) -> f64) -> RefArray {
     let shape = broadcast(&x.iter().map(|x| &x.shape[..]).collect::<Vec<_>>());
@@ -250,3 +255,40 @@ impl OpSpec for MapGrad {
 
 /// How well [`slope`] knows a derivative.
 const SLACK: f64 = 1e-8;
+
+/// Samples of a function of floats that works element by element: a few shapes with inputs in each box, and, where there
+/// are points (inputs, output) from an independent source, those.
+pub fn pointwise(
+    op: impl Into<crate::Op>,
+    boxes: &[&[Range<f64>]],
+    points: &[(&[f64], f64)],
+    source: &'static str,
+) -> Vec<Sample> {
+    let op = op.into();
+    let arity = boxes.first().map_or_else(|| points[0].0.len(), |b| b.len());
+    let input = |r: &Range<f64>, shape: &[usize]| Input {
+        shape: shape.to_vec(),
+        fill: Fill::Range(r.start, r.end),
+        dtype: None,
+    };
+    let shapes: &[&[&[usize]]] = match arity {
+        1 => &[&[&[3, 5]], &[&[]], &[&[2, 1, 37]], &[&[0]]],
+        2 => &[&[&[3, 5], &[3, 5]], &[&[3, 1], &[1, 7]], &[&[4], &[]], &[&[0], &[]]],
+        _ => &[&[&[3, 4], &[3, 4], &[3, 4]], &[&[2, 1], &[1, 5], &[]], &[&[0], &[0], &[0]]],
+    };
+    let mut out: Vec<Sample> = Vec::new();
+    for ranges in boxes {
+        for shape in shapes {
+            let x: Vec<Input> = ranges.iter().zip(*shape).map(|(r, s)| input(r, s)).collect();
+            out.push(Sample::new(op.clone(), x));
+        }
+    }
+    if !points.is_empty() {
+        let column = |i: usize| points.iter().map(|p| p.0[i]).collect::<Vec<_>>();
+        let x: Vec<Input> = (0..arity).map(|i| values(&[points.len()], &column(i))).collect();
+        let y: Vec<f64> = points.iter().map(|p| p.1).collect();
+        out.push(Sample::new(op.clone(), x).on(Dtypes::Only(&[DType::F32, DType::F64])).known(&[&y], source));
+    }
+    out.push(Sample::new(op, vec![real(&[2]); arity + 1]).fails("Shape", "one input too many"));
+    out
+}

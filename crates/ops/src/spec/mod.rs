@@ -35,7 +35,7 @@ use crate::exec::prepare;
 use crate::{Array, Described, ElemFn, Meta, Op};
 
 pub use layouts::{spread, variants};
-pub use map::MapSpec;
+pub use map::{MapSpec, each_value, pointwise};
 pub(crate) use reference::broadcast;
 pub use reference::{RefArray, axes, axis, cast_value, each_index, slope, uniform_at};
 

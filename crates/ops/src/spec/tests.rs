@@ -372,6 +372,8 @@ fn interpret<S: Scalar>(program: &Program, x: &[S]) -> S {
             Prim::Abs => a().abs(),
             Prim::FloorDiv => a().floor_div(b()),
             Prim::Remainder => a().remainder(b()),
+            Prim::Atan2 => a().atan2(b()),
+            Prim::Pow => a().pow(b()),
             Prim::Square => a().square(),
             Prim::Sqrt => a().sqrt(),
             Prim::Exp => a().exp(),
