@@ -118,6 +118,7 @@ pub(crate) fn scalar_like<V: Value>(x: &V, value: f64) -> Result<V> {
 macro_rules! pointwise {
     ($Name:ident |$op:ident, $($x:ident),+| $f:expr;
      $($make:expr => [$([$($range:expr),+]),*] $source:literal [$(($($at:expr),+ => $y:expr)),*];)+) => {
+        #[allow(clippy::approx_constant)] // Known points meet named constants.
         impl $crate::spec::OpSpec for $crate::op::$Name {
             fn reference(&self, x: &[$crate::spec::RefArray]) -> Vec<$crate::spec::RefArray> {
                 let $op = self;
