@@ -123,6 +123,102 @@ macro_rules! function_rows {
             Tanhshrink tanhshrink (input;) -> 1;
             /// The first half along a dimension times the sigmoid of the second.
             Glu glu (input; dim: i64 = -1) -> 1;
+            // Views
+            /// The same elements under another shape, as `reshape`.
+            View view (input; size: Sizes) -> 1;
+            /// Dimensions from `start_dim` to `end_dim` merged into one.
+            Flatten flatten (input; start_dim: i64 = 0, end_dim: i64 = -1) -> 1;
+            /// One dimension taken apart into several.
+            Unflatten unflatten (input; dim: i64, sizes: Sizes) -> 1;
+            /// Two dimensions exchanged.
+            Transpose transpose (input; dim0: i64, dim1: i64) -> 1;
+            /// A matrix transposed; vectors and scalars as they are.
+            T t (input;) -> 1;
+            /// Dimensions moved to other places.
+            Movedim movedim (input; source: Axes, destination: Axes) -> 1;
+            /// Without dimensions of size 1 (all of them, or those named that have it).
+            Squeeze squeeze (input; dim: Axes = ()) -> 1;
+            /// With a dimension of size 1 at `dim`.
+            Unsqueeze unsqueeze (input; dim: i64) -> 1;
+            /// Broadcast to a shape, as `expand`.
+            BroadcastTo broadcast_to (input; size: Sizes) -> 1;
+            /// `length` elements of a dimension from `start` on.
+            Narrow narrow (input; dim: i64, start: i64, length: i64) -> 1;
+            /// One element of a dimension, without that dimension.
+            Select select (input; dim: i64, index: i64) -> 1;
+            // Arrangements
+            /// Cut along a dimension into parts of one size (the last may be smaller), or of the sizes given.
+            Split split (input; split_size_or_sections: Ints, dim: i64 = 0) -> list;
+            /// Cut along a dimension into so many parts of one size; the last may be smaller, and there may be fewer.
+            Chunk chunk (input; chunks: i64, dim: i64 = 0) -> list;
+            /// In reverse order along dimensions.
+            Flip flip (input; dims: Axes) -> 1;
+            /// Turned along dimensions (or flattened, without any): what leaves at one end comes back at the other.
+            Roll roll (input; shifts: Ints, dims: Axes = ()) -> 1;
+            /// The whole repeated along each dimension.
+            Repeat repeat (input; repeats: Sizes) -> 1;
+            /// As `repeat`, where missing counts in front are 1.
+            Tile tile (input; dims: Sizes) -> 1;
+            /// Each element repeated along a dimension (flattened, without one).
+            RepeatInterleave repeat_interleave (input; repeats: i64, dim: Opt<i64> = ()) -> 1;
+            /// Coordinates of the grid that vectors span.
+            Meshgrid meshgrid [tensors; indexing: String = "ij"] -> list;
+            /// The diagonal of two dimensions, as a last one.
+            Diagonal diagonal (input; offset: i64 = 0, dim1: i64 = 0, dim2: i64 = 1) -> 1;
+            /// A matrix with a vector on its diagonal, or the diagonal of a matrix.
+            Diag diag (input; diagonal: i64 = 0) -> 1;
+            /// Matrices with zeros above a diagonal.
+            Tril tril (input; diagonal: i64 = 0) -> 1;
+            /// Matrices with zeros below a diagonal.
+            Triu triu (input; diagonal: i64 = 0) -> 1;
+            /// Windows of a dimension, their elements as a last one.
+            Unfold unfold (input; dimension: i64, size: i64, step: i64) -> 1;
+            /// The row-major elements seen with other sizes and strides.
+            AsStrided as_strided (input; size: Sizes, stride: Ints, storage_offset: i64 = 0) -> 1;
+            // Statistics
+            /// The number of elements other than 0.
+            CountNonzero count_nonzero (input; dim: Axes = ()) -> 1;
+            /// Whether any element is other than 0.
+            Any any (input; dim: Axes = (), keepdim: bool = false) -> 1;
+            /// Whether all elements are other than 0.
+            All all (input; dim: Axes = (), keepdim: bool = false) -> 1;
+            /// Variance, with `n - correction` degrees of freedom.
+            Var var (input; dim: Axes = (), correction: F64Bits = 1.0, keepdim: bool = false) -> 1;
+            /// Standard deviation, the root of `var`.
+            Std std (input; dim: Axes = (), correction: F64Bits = 1.0, keepdim: bool = false) -> 1;
+            /// Variance and mean.
+            VarMean var_mean (input; dim: Axes = (), correction: F64Bits = 1.0, keepdim: bool = false) -> 2;
+            /// `log(sum(e^x))` without overflow.
+            Logsumexp logsumexp (input; dim: Axes, keepdim: bool = false) -> 1;
+            /// `sum(|x|^p)^(1/p)`, the largest for infinity, the number of elements other than 0 for 0.
+            Norm norm (input; p: F64Bits = 2.0, dim: Axes = (), keepdim: bool = false) -> 1;
+            /// 1 with the probability that the input gives, else 0.
+            Bernoulli bernoulli (input; key: Key) -> 1;
+            /// Zeros in the shape, dtype and place of another.
+            ZerosLike zeros_like (input;) -> 1;
+            /// Ones in the shape, dtype and place of another.
+            OnesLike ones_like (input;) -> 1;
+            /// One value in the shape, dtype and place of another.
+            FullLike full_like (input; fill_value: F64Bits) -> 1;
+            /// 1 at each class (int64) of `num_classes`, else 0, along a last dimension.
+            OneHot one_hot (input; num_classes: i64) -> 1;
+            // Products
+            /// Product of two matrices.
+            Mm mm (input, mat2;) -> 1;
+            /// Products of two batches of matrices.
+            Bmm bmm (input, mat2;) -> 1;
+            /// Product of a matrix and a vector.
+            Mv mv (input, vec;) -> 1;
+            /// Inner product of two vectors.
+            Dot dot (input, tensor;) -> 1;
+            /// Outer product of two vectors.
+            Outer outer (input, vec2;) -> 1;
+            /// `beta * input + alpha * (mat1 x mat2)`.
+            Addmm addmm (input, mat1, mat2; beta: F64Bits = 1.0, alpha: F64Bits = 1.0) -> 1;
+            /// `beta * input + alpha * (batch1 x batch2)`, for batches.
+            Baddbmm baddbmm (input, batch1, batch2; beta: F64Bits = 1.0, alpha: F64Bits = 1.0) -> 1;
+            /// Sums of products over labelled dimensions, in Einstein's notation: `"ij,jk->ik"`.
+            Einsum einsum [operands; equation: String] -> 1 as (equation, operands);
             // Nets
             /// `x weight^T + bias` over the last dimension, `weight [out, in]`, `bias [out]`.
             Linear linear (input, weight | bias;) -> 1;

@@ -192,7 +192,7 @@ use esker_tensor::{DType, Device, Error, Result};
 use crate::op::elementwise;
 use crate::signature::{AttrType, Outputs, Param, ParamKind, Signature, next_attr};
 use crate::{
-    Axes, Call, F64Bits, FnRule, Grad, Grads, Lowering, MapVisitor, Meta, Metas, Onnx, OnnxCx, OpRule, Opt, Outs,
+    Axes, Call, F64Bits, FnRule, Grad, Grads, Ints, Lowering, MapVisitor, Meta, Metas, Onnx, OnnxCx, OpRule, Opt, Outs,
     Promote, Sizes, Value, Vjp, kernel,
 };
 

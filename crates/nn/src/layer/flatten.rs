@@ -1,6 +1,7 @@
 //! Flattening.
 
 use esker_autograd::Tensor;
+use esker_ops::Ops;
 use esker_tensor::Result;
 
 use crate::{Module, Visitor};

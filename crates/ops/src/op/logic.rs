@@ -8,7 +8,7 @@ use crate::{Ops, Value};
 const BOOL: &str = "its result is bool";
 
 /// Whether each element is other than 0.
-fn truth<V: Value>(x: &V) -> Result<V> {
+pub(crate) fn truth<V: Value>(x: &V) -> Result<V> {
     let meta = x.meta();
     if meta.dtype == DType::Bool { Ok(x.clone()) } else { x.ne(&V::scalar(0.0, meta.dtype, meta.device)?) }
 }

@@ -5,6 +5,7 @@ pub mod elementwise;
 mod activation;
 mod arg_reduce;
 mod arithmetic;
+mod arrange;
 mod bits;
 mod cast;
 mod compare;
@@ -20,12 +21,15 @@ mod logic;
 mod matmul;
 mod norm;
 mod pool;
+mod products;
 mod reduce;
 mod rounding;
 mod scan;
 mod shape;
 mod softmax;
+mod statistics;
 mod transcendental;
+mod view;
 
 pub use crate::table::*;
 
