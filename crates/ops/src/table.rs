@@ -74,7 +74,7 @@ macro_rules! map_rows {
 
 /// All other ops. `$then` receives the rows: `Variant method (inputs; attributes) -> outputs;`, with `[list]` for an op
 /// that takes any number of inputs. The row also defines the op's struct; its rules are in `op/`. `as internal` marks what
-/// is no function of its own for users; else see [`function_rows`] for names, defaults and `as`.
+/// is no function of its own for users; else see `function_rows` for names, defaults and `as`.
 #[macro_export]
 macro_rules! op_rows {
     ($then:path $(, $($pass:tt)*)?) => {

@@ -143,7 +143,7 @@ impl MapSpec {
     }
 }
 
-/// As [`each`], as a reference gives it.
+/// As `each`, as a reference gives it.
 pub fn each_value(x: &[RefArray], f: impl Fn(&[f64]) -> f64) -> Vec<RefArray> {
     vec![each(x, f)]
 }

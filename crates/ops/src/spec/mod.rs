@@ -1,6 +1,6 @@
 //! What every op must do, for tests, documentation and benchmarks: references and samples.
 //!
-//! A reference is a naive loop in f64 that knows nothing of [`OpRule::lower`], kernels or compositions. A sample is an
+//! A reference is a naive loop in f64 that knows nothing of [`crate::OpRule::lower`], kernels or compositions. A sample is an
 //! op with inputs and what must come out: the reference, values from an independent source, or an error of some kind.
 //! [`crate::table::rows`] lists them all. A test walks it like this:
 //!
