@@ -1,7 +1,7 @@
 //! Promises about the pool's counters, which belong to the whole process: one test at a time, alone in their binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use esker::autograd::checkpoint;
 use esker::ops::{Map, MapOp};
@@ -9,10 +9,14 @@ use esker::prelude::*;
 use esker::tensor::philox::Key;
 use esker::tensor::pool;
 
-/// Held by the test that counts.
-fn alone() -> MutexGuard<'static, ()> {
+/// Runs a test that counts while no other does. Its thread has ended when this returns, and has given back what the
+/// kernels kept for it.
+fn alone(test: fn()) {
     static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(failure) = std::thread::spawn(test).join() {
+        std::panic::resume_unwind(failure);
+    }
 }
 
 fn step(params: &[Param], x: &Tensor, y: &Tensor) -> Result<()> {
@@ -34,7 +38,10 @@ fn step(params: &[Param], x: &Tensor, y: &Tensor) -> Result<()> {
 
 #[test]
 fn ten_thousand_steps_end_with_the_live_bytes_they_began_with_and_copy_nothing() {
-    let _alone = alone();
+    alone(ten_thousand_steps);
+}
+
+fn ten_thousand_steps() {
     let normal = |key, shape: [usize; 2]| Tensor::normal(0.0, 0.3, Key(key), shape, DType::F32, Device::Cpu).unwrap();
     let params: Vec<Param> =
         [normal(0, [8, 16]), normal(1, [1, 16]), normal(2, [16, 1])].iter().map(|t| Param::new(t).unwrap()).collect();
@@ -53,7 +60,10 @@ fn ten_thousand_steps_end_with_the_live_bytes_they_began_with_and_copy_nothing()
 
 #[test]
 fn checkpoints_hold_less_memory() {
-    let _alone = alone();
+    alone(checkpoints);
+}
+
+fn checkpoints() {
     let held = |checkpointed: bool| {
         let x = Tensor::ones([64, 1024]).unwrap().tracked().unwrap();
         let before = pool::stats();
