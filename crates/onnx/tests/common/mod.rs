@@ -13,11 +13,18 @@ pub(crate) fn fixed(sample: &Sample, dtype: DType) -> Result<Graph> {
 }
 
 /// A sample as a graph whose first dimension is the batch, of all inputs that agree in it or of the first alone; `None`
-/// where the op's attributes tie it to one size.
+/// where the op's attributes tie it to one size, and where it does something else at this size than at others (`squeeze`
+/// of a batch of 1).
 pub(crate) fn batched(sample: &Sample, dtype: DType) -> Option<Graph> {
     let first = *sample.inputs.first()?.shape.first()?;
     let agree = |i: usize| sample.inputs[i].shape.first() == Some(&first);
-    let some = |g: Graph| g.has_batch().then_some(g);
+    let shape = |g: &Graph| {
+        let ops: Vec<&str> = g.nodes.iter().map(|n| n.op.name()).collect();
+        let ranks: Vec<usize> = g.outputs.iter().map(|o| g.value(o.id).unwrap().dims.len()).collect();
+        (ops, ranks)
+    };
+    let fixed = fixed(sample, dtype).ok()?;
+    let some = |g: Graph| (g.has_batch() && shape(&g) == shape(&fixed)).then_some(g);
     graph(sample, dtype, agree).ok().and_then(some).or_else(|| graph(sample, dtype, |i| i == 0).ok().and_then(some))
 }
 
