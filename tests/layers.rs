@@ -10,7 +10,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("esker-cpu", &["esker-ops", "esker-tensor"]),
     ("esker-graph", &["esker-ops", "esker-tensor"]),
     ("esker-autograd", &["esker-ops", "esker-tensor", "esker-graph", "esker-cpu"]),
-    ("esker-nn", &["esker-autograd", "esker-ops", "esker-tensor"]),
+    ("esker-nn", &["esker-autograd", "esker-nn-derive", "esker-ops", "esker-tensor"]),
+    ("esker-nn-derive", &[]),
     ("esker-data", &["esker-autograd", "esker-nn", "esker-ops", "esker-tensor"]),
     ("esker-onnx", &["esker-graph", "esker-ops", "esker-tensor"]),
     (

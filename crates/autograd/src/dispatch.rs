@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::mode::is_grad_enabled;
 use crate::tape::{Edge, Node};
-use crate::{GradMode, Tensor, anomaly};
+use crate::{GradMode, Tensor, anomaly, observe};
 
 /// Makes sure that CPU tensors work with nothing registered.
 #[inline]
@@ -38,11 +38,14 @@ pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
     let taped = is_grad_enabled() && inputs.iter().any(|x| x.edge.is_some());
 
     // A composition under the tape is taped part by part, so that backward need not compute it again.
-    if taped && !recording && matches!(op.lower(&metas), Lowering::Compose) {
+    if (taped || observe::is_on()) && !recording && matches!(op.lower(&metas), Lowering::Compose) {
         let borrowed: SmallVec<[&Tensor; 4]> = inputs.iter().map(|x| &**x).collect();
         if let Some(result) = op.compose(&borrowed) {
             return result.map_err(|e| e.prefix(op.name()));
         }
+    }
+    if observe::is_on() {
+        observe::tell(&op, &metas, &outs);
     }
     let arrays: SmallVec<[&Array; 4]> = inputs.iter().map(|x| &x.array).collect();
     let results = run(&op, &arrays, &metas, &outs)?;

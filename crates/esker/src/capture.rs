@@ -2,7 +2,7 @@
 
 use esker_autograd::{Tensor, no_grad};
 use esker_graph::{Graph, InputSpec};
-use esker_nn::{Module, ModuleExt};
+use esker_nn::{Forward, ModuleExt};
 use esker_tensor::Result;
 
 /// Runs a module once (per probe) on a tensor without data and returns what it did, ready for
@@ -26,7 +26,7 @@ use esker_tensor::Result;
 ///
 /// # Errors
 /// The module's own; `Capture` when it reads values or draws random numbers.
-pub fn capture<M: Module + ?Sized>(module: &M, input: InputSpec) -> Result<Graph> {
+pub fn capture<M: Forward + ?Sized>(module: &M, input: InputSpec) -> Result<Graph> {
     let run = |x: &[esker_ops::Array]| {
         let x = x.iter().map(|x| module.forward(&Tensor::from_array(x.clone())));
         x.map(|y| Ok(y?.array().clone())).collect()

@@ -30,7 +30,7 @@ pub use esker_tensor::{DType, Device, Error, ErrorKind, Result};
 pub mod prelude {
     pub use esker_autograd::{Param, Tensor, grad, no_grad};
     pub use esker_nn::optim::Optimizer;
-    pub use esker_nn::{Module, ModuleExt, Visitor, accuracy, cross_entropy, mse_loss, sequential};
+    pub use esker_nn::{Forward, Module, ModuleExt, Visitor, Within, accuracy, cross_entropy, mse_loss, sequential};
     pub use esker_ops::{Ops, Value};
     pub use esker_tensor::{DType, Device, Error, Result};
 }

@@ -1,12 +1,13 @@
 //! Esker's module tree: layers, losses, initialisers, optimisers, weight files.
 //!
-//! A [`Module`] is anything that maps a tensor to a tensor and can show its parts to a [`Visitor`]. Names of layers,
-//! parameters, layouts, defaults and initialisers are PyTorch's, so that weights move over by name.
+//! A [`Module`] is anything that shows its parameters and children to a [`Visitor`], and [`Forward`] one that maps a tensor
+//! to a tensor. Names of layers, parameters, layouts, defaults and initialisers are PyTorch's, so that weights move over by
+//! name.
 //!
 //! ```
 //! use esker_autograd::Tensor;
 //! use esker_nn::optim::{AdamW, Optimizer};
-//! use esker_nn::{Linear, Module, ModuleExt, ReLU, cross_entropy, sequential};
+//! use esker_nn::{Forward, Linear, ModuleExt, ReLU, cross_entropy, sequential};
 //!
 //! # fn main() -> esker_tensor::Result<()> {
 //! let net = sequential![Linear::new(2, 8)?, ReLU, Linear::new(8, 3)?];
@@ -23,6 +24,8 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+extern crate self as esker_nn; // What `derive(Module)` writes is the same in here.
+
 mod buffer;
 pub mod init;
 pub mod layer;
@@ -31,18 +34,25 @@ mod metric;
 mod mode;
 mod module;
 pub mod optim;
+mod part;
+mod scope;
 mod state;
+mod summary;
 mod visitor;
 mod weights;
 
 pub use buffer::Buffer;
+pub use esker_nn_derive::Module;
 pub use layer::{
-    Conv2d, Dropout, Flatten, Gelu, LayerNorm, Linear, MaxPool2d, Pair, ReLU, Sequential, Sigmoid, Silu, Softmax, Tanh,
+    Conv2d, Dropout, Flatten, GELU, LayerNorm, Linear, MaxPool2d, Pair, ReLU, Sequential, SiLU, Sigmoid, Softmax, Tanh,
 };
 pub use loss::{CrossEntropyOptions, Reduction, cross_entropy, cross_entropy_with, mse_loss, mse_loss_with};
 pub use metric::accuracy;
 pub use mode::Mode;
-pub use module::{Module, ModuleExt};
+pub use module::{Forward, Module, ModuleExt, Within};
+pub use part::Part;
+pub use scope::{Scope, Tensors};
 pub use state::StateDict;
+pub use summary::{LayerSummary, Summary, summary, summary_of};
 pub use visitor::{Item, Visitor};
 pub use weights::{load, load_state, parse_state, save, save_state, state_bytes};

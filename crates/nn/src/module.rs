@@ -5,30 +5,34 @@ use std::collections::HashSet;
 use esker_autograd::{Param, Tensor};
 use esker_tensor::Result;
 
-use crate::{Item, StateDict, Visitor, state};
+use crate::{Item, Scope, StateDict, Visitor, state};
 
-/// A function of a tensor with parameters, buffers and children. A module of several inputs has an inherent `forward` of
-/// its own and reports its parts through [`Visitor::within`].
+/// Anything that has parameters, buffers and children, and shows them to a [`Visitor`]. `#[derive(Module)]` writes it for a
+/// struct: every field reports itself under its name, see [`Part`](crate::Part) for what a field may be.
+///
+/// | attribute of a field | effect |
+/// |---|---|
+/// | `#[module(skip)]` | the field is passed over, whatever its type |
+/// | `#[module(rename = "name")]` | the field is reported under another name |
+///
+/// A module of one tensor also implements [`Forward`]; one of several inputs has an inherent method, by custom called
+/// `forward`, and is a child like any other.
 ///
 /// ```
 /// use esker_autograd::Tensor;
-/// use esker_nn::{Linear, Module, ModuleExt, Visitor};
+/// use esker_nn::{Forward, Linear, Module, ModuleExt};
 /// use esker_ops::Ops;
 ///
+/// #[derive(Module)]
 /// struct Mlp {
 ///     fc1: Linear,
 ///     fc2: Linear,
 /// }
 ///
-/// impl Module for Mlp {
+/// impl Forward for Mlp {
 ///     fn forward(&self, x: &Tensor) -> esker_tensor::Result<Tensor> {
-///         let hidden = self.fc1.forward_in("fc1", x)?.gelu()?;
+///         let hidden = self.fc1.forward_in("fc1", x)?.relu()?;
 ///         self.fc2.forward_in("fc2", &hidden)
-///     }
-///
-///     fn visit(&self, v: &mut Visitor<'_>) {
-///         v.child("fc1", &self.fc1);
-///         v.child("fc2", &self.fc2);
 ///     }
 /// }
 ///
@@ -42,23 +46,72 @@ use crate::{Item, StateDict, Visitor, state};
 /// # }
 /// ```
 pub trait Module: Send + Sync {
+    /// Reports parameters, buffers, the training flag and children, in the order in which they are to be listed.
+    fn visit(&self, v: &mut Visitor<'_>);
+
+    /// The type's name without its path, for listings.
+    fn type_name(&self) -> &'static str {
+        let name = std::any::type_name::<Self>();
+        let head = name.split('<').next().unwrap_or(name);
+        head.rsplit("::").next().unwrap_or(head)
+    }
+
+    /// Where the module lies: what tells it from others in a [`Scope`](crate::Scope).
+    #[doc(hidden)]
+    fn address(&self) -> *const () {
+        std::ptr::from_ref(self).cast()
+    }
+}
+
+/// A module that maps one tensor to one tensor: what [`Sequential`](crate::Sequential) chains and what can be captured as a
+/// graph.
+pub trait Forward: Module {
     /// The module's result for `x`.
     ///
     /// # Errors
     /// Those of its ops, with the path of the child where they arose.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
 
-    /// Reports parameters, buffers, the training flag and children, in the order in which they are to be listed.
-    fn visit(&self, v: &mut Visitor<'_>);
+    /// The result for `x`; errors name the module as `name`. What modules call their children with.
+    ///
+    /// # Errors
+    /// Those of [`Forward::forward`].
+    #[track_caller]
+    fn forward_in(&self, name: &str, x: &Tensor) -> Result<Tensor> {
+        Scope::of(self).gives(self.forward(x)).within(name)
+    }
+}
+
+/// Errors that name the child in which they arose: `self.attention.forward(q, k, v).within("attention")?`.
+pub trait Within {
+    /// The same result, its error placed in the child of this name.
+    #[must_use]
+    fn within(self, name: &str) -> Self;
+}
+
+impl<T> Within for Result<T> {
+    fn within(self, name: &str) -> Self {
+        self.map_err(|e| e.within(name))
+    }
 }
 
 impl<M: Module + ?Sized> Module for Box<M> {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        (**self).forward(x)
-    }
-
     fn visit(&self, v: &mut Visitor<'_>) {
         (**self).visit(v);
+    }
+
+    fn type_name(&self) -> &'static str {
+        (**self).type_name()
+    }
+
+    fn address(&self) -> *const () {
+        (**self).address()
+    }
+}
+
+impl<M: Forward + ?Sized> Forward for Box<M> {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        (**self).forward(x)
     }
 }
 
@@ -131,14 +184,6 @@ pub trait ModuleExt: Module {
                 p.set_trainable(trainable);
             }
         });
-    }
-
-    /// The result for `x`; errors name the module as `name`. What modules call their children with.
-    ///
-    /// # Errors
-    /// Those of [`Module::forward`].
-    fn forward_in(&self, name: &str, x: &Tensor) -> Result<Tensor> {
-        self.forward(x).map_err(|e| e.within(name))
     }
 
     /// Parameters and buffers by path; tied parameters stand under each of their names. The tensors share the

@@ -16,7 +16,7 @@ pub(crate) fn collect(visit: &mut dyn FnMut(&mut Visitor<'_>)) -> StateDict {
         let value = match part {
             Item::Param(p) => p.tensor().detach(),
             Item::Buffer(b) => b.tensor(),
-            Item::Mode(_) => return,
+            Item::Mode(_) | Item::Module(_) => return,
         };
         state.insert(path.to_string(), value);
     }));
@@ -50,7 +50,7 @@ pub(crate) fn distribute(visit: &mut dyn FnMut(&mut Visitor<'_>), state: &StateD
     visit(&mut Visitor::new(&mut |path, part| match part {
         Item::Param(p) => places.push((path.to_string(), Place::Param(p.clone()))),
         Item::Buffer(b) => places.push((path.to_string(), Place::Buffer(b.clone()))),
-        Item::Mode(_) => {}
+        Item::Mode(_) | Item::Module(_) => {}
     }));
     let (mut missing, mut unfit, mut untied) = (Vec::new(), Vec::new(), Vec::new());
     let mut owner: HashMap<usize, &str> = HashMap::new();

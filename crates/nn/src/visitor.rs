@@ -5,8 +5,10 @@ use esker_autograd::Param;
 use crate::{Buffer, Mode, Module};
 
 /// What a module shows of itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Item<'m> {
+    /// A child, before its own parts.
+    Module(&'m dyn Module),
     /// A parameter.
     Param(&'m Param),
     /// A buffer.
@@ -44,10 +46,13 @@ impl<'a> Visitor<'a> {
 
     /// Reports a child module and all of its parts.
     pub fn child(&mut self, name: &str, module: &dyn Module) {
-        self.within(name, |v| module.visit(v));
+        self.within(name, |v| {
+            (v.take)(&v.path, Item::Module(module));
+            module.visit(v);
+        });
     }
 
-    /// Puts `name` in front of what `f` reports: for children that are no [`Module`], since they take several inputs.
+    /// Puts `name` in front of what `f` reports: for a list of parts that is no module of its own.
     pub fn within(&mut self, name: &str, f: impl FnOnce(&mut Self)) {
         let before = self.enter(name);
         f(self);

@@ -4,7 +4,7 @@
 use esker_autograd::Tensor;
 use esker_nn::optim::{AdamW, Optimizer, Sgd};
 use esker_nn::{
-    Conv2d, Dropout, Flatten, Gelu, LayerNorm, Linear, MaxPool2d, Module, ModuleExt, ReLU, cross_entropy, sequential,
+    Conv2d, Dropout, Flatten, Forward, GELU, LayerNorm, Linear, MaxPool2d, ModuleExt, ReLU, cross_entropy, sequential,
 };
 use esker_tensor::pool::stats;
 
@@ -17,7 +17,7 @@ fn a_training_step_copies_nothing_on_write_and_leaves_nothing_behind() {
         Flatten::new(),
         Linear::new(8 * 4 * 4, 16).unwrap(),
         LayerNorm::new([16]).unwrap(),
-        Gelu,
+        GELU,
         Dropout::new(0.1),
         Linear::new(16, 10).unwrap(),
     ];

@@ -3,7 +3,7 @@
 
 use esker_autograd::{Param, Tensor};
 use esker_nn::{
-    Conv2d, CrossEntropyOptions, Dropout, LayerNorm, Linear, Module, ModuleExt, ReLU, Reduction, Sequential, accuracy,
+    Conv2d, CrossEntropyOptions, Dropout, Forward, LayerNorm, Linear, ModuleExt, ReLU, Reduction, Sequential, accuracy,
     cross_entropy, cross_entropy_with, init, mse_loss, sequential,
 };
 use esker_ops::Ops;
@@ -21,8 +21,11 @@ fn sequential_names_children_and_places_errors() {
     assert_eq!(names, ["0.weight", "0.bias", "head.1.weight", "head.1.bias"]);
     let wrong = sequential![Linear::new(3, 5).unwrap(), sequential![ReLU, Linear::new(4, 2).unwrap()]];
     let error = wrong.forward(&Tensor::zeros([1, 3]).unwrap()).err().unwrap();
-    assert_eq!(error.to_string(), "matmul: inner sizes differ: [1, 5] x [4, 2] (5 != 4) (in 1.1)");
-    let boxed: Box<dyn Module> = Box::new(net);
+    assert_eq!(
+        error.to_string(),
+        "linear: the input [1, 5] must end in 4, the inputs of the weight [2, 4], which is [out, in] (in 1.1)"
+    );
+    let boxed: Box<dyn Forward> = Box::new(net);
     assert_eq!(boxed.num_parameters(), 3 * 4 + 4 + 4 * 2 + 2);
 }
 

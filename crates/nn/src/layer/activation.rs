@@ -4,21 +4,19 @@ use esker_autograd::Tensor;
 use esker_ops::Ops;
 use esker_tensor::Result;
 
-use crate::{Module, Visitor};
+use crate::{Forward, Module, Scope};
 
 macro_rules! activations {
     ($($(#[$doc:meta])* $Name:ident $method:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, Default)]
+        #[derive(Module, Debug, Clone, Copy, Default)]
         pub struct $Name;
 
-        impl Module for $Name {
+        impl Forward for $Name {
             #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
-                x.$method()
+                Scope::of(self).gives(x.$method())
             }
-
-            fn visit(&self, _: &mut Visitor<'_>) {}
         }
     )*};
 }
@@ -27,17 +25,17 @@ activations! {
     /// `max(x, 0)`.
     ReLU relu;
     /// `x * Phi(x)`, the exact form.
-    Gelu gelu;
+    GELU gelu;
     /// Hyperbolic tangent.
     Tanh tanh;
     /// `1 / (1 + e^-x)`.
     Sigmoid sigmoid;
     /// `x * sigmoid(x)`.
-    Silu silu;
+    SiLU silu;
 }
 
 /// `exp(x) / sum(exp(x))` along a dimension.
-#[derive(Debug, Clone, Copy)]
+#[derive(Module, Debug, Clone, Copy)]
 pub struct Softmax(pub i64);
 
 impl Softmax {
@@ -47,11 +45,9 @@ impl Softmax {
     }
 }
 
-impl Module for Softmax {
+impl Forward for Softmax {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.softmax(self.0)
+        Scope::of(self).gives(x.softmax(self.0))
     }
-
-    fn visit(&self, _: &mut Visitor<'_>) {}
 }

@@ -4,7 +4,7 @@ use esker_autograd::{Param, Tensor};
 use esker_ops::{Ops, kernel};
 use esker_tensor::{Error, Result};
 
-use crate::{Module, Visitor, init};
+use crate::{Forward, Module, Scope, init};
 
 /// (height, width); one number stands for both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +39,13 @@ impl From<(usize, usize)> for Pair {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Module, Debug, Clone)]
 pub struct Conv2d {
     /// `[out, in / groups, height, width]`.
     pub weight: Param,
     /// `[out]`.
     pub bias: Option<Param>,
+    #[module(skip)]
     geometry: kernel::Conv2d,
 }
 
@@ -104,20 +105,20 @@ impl Conv2d {
     }
 }
 
-impl Module for Conv2d {
+impl Forward for Conv2d {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Scope::of(self).gives(self.convolved(x))
+    }
+}
+
+impl Conv2d {
+    #[track_caller]
+    fn convolved(&self, x: &Tensor) -> Result<Tensor> {
         let y = x.conv2d(&self.weight.tensor(), self.geometry)?;
         match &self.bias {
             Some(bias) => y.add(&bias.tensor().reshape([1, -1, 1, 1])?),
             None => Ok(y),
-        }
-    }
-
-    fn visit(&self, v: &mut Visitor<'_>) {
-        v.param("weight", &self.weight);
-        if let Some(bias) = &self.bias {
-            v.param("bias", bias);
         }
     }
 }

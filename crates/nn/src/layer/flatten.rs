@@ -4,10 +4,10 @@ use esker_autograd::Tensor;
 use esker_ops::Ops;
 use esker_tensor::Result;
 
-use crate::{Module, Visitor};
+use crate::{Forward, Module, Scope};
 
 /// Dimensions `start..=end` merged into one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Module, Debug, Clone, Copy)]
 pub struct Flatten {
     /// The first dimension merged; negative ones count from the end.
     pub start: i64,
@@ -28,11 +28,9 @@ impl Default for Flatten {
     }
 }
 
-impl Module for Flatten {
+impl Forward for Flatten {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.flatten(self.start, self.end)
+        Scope::of(self).gives(x.flatten(self.start, self.end))
     }
-
-    fn visit(&self, _: &mut Visitor<'_>) {}
 }

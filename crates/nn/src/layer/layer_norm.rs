@@ -4,10 +4,10 @@ use esker_autograd::{Param, Tensor};
 use esker_ops::{Ops, Sizes};
 use esker_tensor::{Error, Result, Shape};
 
-use crate::{Module, Visitor, init};
+use crate::{Forward, Module, Scope, init};
 
 /// The last dimensions to mean 0 and variance 1, then scaled and shifted elementwise.
-#[derive(Debug, Clone)]
+#[derive(Module, Debug, Clone)]
 pub struct LayerNorm {
     /// Of the normalised shape; starts at 1.
     pub weight: Param,
@@ -41,9 +41,16 @@ impl LayerNorm {
     }
 }
 
-impl Module for LayerNorm {
+impl Forward for LayerNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Scope::of(self).gives(self.normalised(x))
+    }
+}
+
+impl LayerNorm {
+    #[track_caller]
+    fn normalised(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
         let (sizes, count) = (x.shape(), self.shape.len());
         if !sizes.ends_with(&self.shape) {
@@ -54,10 +61,5 @@ impl Module for LayerNorm {
         }
         let y = x.flatten(-(count as i64), -1)?;
         y.layer_norm(&weight.flatten(0, -1)?, &bias.flatten(0, -1)?, self.eps)?.reshape(sizes)
-    }
-
-    fn visit(&self, v: &mut Visitor<'_>) {
-        v.param("weight", &self.weight);
-        v.param("bias", &self.bias);
     }
 }

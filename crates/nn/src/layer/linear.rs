@@ -4,10 +4,10 @@ use esker_autograd::{Param, Tensor};
 use esker_ops::Ops;
 use esker_tensor::Result;
 
-use crate::{Module, Visitor, init};
+use crate::{Forward, Module, Scope, init};
 
 /// `y = x W^T + b` over the last dimension: `[.., in]` to `[.., out]`.
-#[derive(Debug, Clone)]
+#[derive(Module, Debug, Clone)]
 pub struct Linear {
     /// `[out, in]`.
     pub weight: Param,
@@ -41,20 +41,10 @@ impl Linear {
     }
 }
 
-impl Module for Linear {
+impl Forward for Linear {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = x.matmul(&self.weight.tensor().t()?)?;
-        match &self.bias {
-            Some(bias) => y.add(&bias.tensor()),
-            None => Ok(y),
-        }
-    }
-
-    fn visit(&self, v: &mut Visitor<'_>) {
-        v.param("weight", &self.weight);
-        if let Some(bias) = &self.bias {
-            v.param("bias", bias);
-        }
+        let bias = self.bias.as_ref().map(Param::tensor);
+        Scope::of(self).gives(x.linear(&self.weight.tensor(), bias.as_ref()))
     }
 }

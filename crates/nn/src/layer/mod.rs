@@ -9,7 +9,7 @@ mod linear;
 mod pool;
 mod sequential;
 
-pub use activation::{Gelu, ReLU, Sigmoid, Silu, Softmax, Tanh};
+pub use activation::{GELU, ReLU, SiLU, Sigmoid, Softmax, Tanh};
 pub use conv::{Conv2d, Pair};
 pub use dropout::Dropout;
 pub use flatten::Flatten;

@@ -4,7 +4,7 @@ use esker_autograd::Tensor;
 use esker_ops::{Ops, kernel};
 use esker_tensor::Result;
 
-use crate::{Module, Pair, Visitor};
+use crate::{Forward, Module, Pair, Scope, Visitor};
 
 /// The largest in each window: `[n, c, h, w]` to `[n, c, h', w']`.
 #[derive(Debug, Clone, Copy)]
@@ -40,10 +40,12 @@ impl MaxPool2d {
 }
 
 impl Module for MaxPool2d {
+    fn visit(&self, _: &mut Visitor<'_>) {}
+}
+
+impl Forward for MaxPool2d {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.max_pool2d(self.0)?.0)
+        Scope::of(self).gives(x.max_pool2d(self.0).map(|y| y.0))
     }
-
-    fn visit(&self, _: &mut Visitor<'_>) {}
 }

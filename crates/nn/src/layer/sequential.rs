@@ -3,7 +3,7 @@
 use esker_autograd::Tensor;
 use esker_tensor::Result;
 
-use crate::{Module, ModuleExt, Visitor};
+use crate::{Forward, Module, Scope, Visitor};
 
 /// Modules applied one after the other; children are called `0`, `1`, .. unless they are given a name.
 ///
@@ -18,7 +18,7 @@ use crate::{Module, ModuleExt, Visitor};
 /// ```
 #[derive(Default)]
 pub struct Sequential {
-    children: Vec<(String, Box<dyn Module>)>,
+    children: Vec<(String, Box<dyn Forward>)>,
 }
 
 impl Sequential {
@@ -29,14 +29,14 @@ impl Sequential {
 
     /// With another module at the end, called by its index.
     #[must_use]
-    pub fn push(self, module: impl Module + 'static) -> Self {
+    pub fn push(self, module: impl Forward + 'static) -> Self {
         let name = self.children.len().to_string();
         self.push_named(name, module)
     }
 
     /// With another module at the end.
     #[must_use]
-    pub fn push_named(mut self, name: impl Into<String>, module: impl Module + 'static) -> Self {
+    pub fn push_named(mut self, name: impl Into<String>, module: impl Forward + 'static) -> Self {
         self.children.push((name.into(), Box::new(module)));
         self
     }
@@ -52,24 +52,36 @@ impl Sequential {
     }
 
     /// The modules with their names, in order.
-    pub fn children(&self) -> impl Iterator<Item = (&str, &dyn Module)> {
+    pub fn children(&self) -> impl Iterator<Item = (&str, &dyn Forward)> {
         self.children.iter().map(|(name, module)| (name.as_str(), &**module))
     }
 }
 
 impl Module for Sequential {
-    #[track_caller]
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut children = self.children();
-        let Some((name, first)) = children.next() else { return Ok(x.clone()) };
-        let y = first.forward_in(name, x)?;
-        children.try_fold(y, |y, (name, module)| module.forward_in(name, &y))
-    }
-
     fn visit(&self, v: &mut Visitor<'_>) {
         for (name, module) in self.children() {
             v.child(name, module);
         }
+    }
+}
+
+impl Forward for Sequential {
+    #[track_caller]
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Scope::of(self).gives(self.chained(x))
+    }
+}
+
+impl Sequential {
+    #[track_caller]
+    fn chained(&self, x: &Tensor) -> Result<Tensor> {
+        let mut children = self.children();
+        let Some((name, first)) = children.next() else { return Ok(x.clone()) };
+        let mut y = first.forward_in(name, x)?;
+        for (name, module) in children {
+            y = module.forward_in(name, &y)?;
+        }
+        Ok(y)
     }
 }
 
