@@ -36,7 +36,7 @@ impl Net {
         let x = x.conv2d(&p[0], conv)?.add(&p[1].reshape([1, 16, 1, 1])?)?.relu()?;
         let x = x.max_pool2d(Pool2d::square(2))?.0.conv2d(&p[2], Conv2d { padding: [1, 1], stride: [2, 2], ..conv })?;
         let x = x.slice(2, 0, 3, 1)?.slice(3, -3, i64::MAX, 1)?.flatten(1, -1)?.matmul(&p[3])?;
-        let x = x.layer_norm(&p[4], &p[5], 1e-5)?.gelu()?.dropout(0.2, Key(1000 + step))?;
+        let x = x.layer_norm(&p[4], &p[5], 1e-5)?.gelu()?.dropout(0.2, true, Key(1000 + step))?;
         let logits = x.matmul(&p[6])?.add(&p[7])?;
         logits.cross_entropy_rows(target, -100)?.0.mean((), false)
     }

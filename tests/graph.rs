@@ -99,7 +99,7 @@ fn a_graph_says_which_input_does_not_fit() {
 #[test]
 fn ops_without_onnx_say_why() {
     let specs = [InputSpec::new("x", DType::F32, &[None, Some(4)])];
-    let graph = autograd::capture(&specs, |x| Ok(vec![x[0].dropout(0.5, Key(1))?])).unwrap();
+    let graph = autograd::capture(&specs, |x| Ok(vec![x[0].dropout(0.5, true, Key(1))?])).unwrap();
     let error = onnx::export(&graph, &onnx::ExportOptions::default()).unwrap_err().to_string();
     assert!(error.contains("dropout") && error.contains("eval()"), "{error}");
 }

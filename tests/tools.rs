@@ -152,7 +152,7 @@ fn functions_of_the_users_are_checked() {
 
 /// Two layers with dropout in between, whose parameters are used from within.
 fn block(w: &Param, x: &[Tensor]) -> Result<Vec<Tensor>> {
-    let hidden = x[0].matmul(&w.tensor())?.gelu()?.dropout(0.5, esker::tensor::philox::next_key())?;
+    let hidden = x[0].matmul(&w.tensor())?.gelu()?.dropout(0.5, true, esker::tensor::philox::next_key())?;
     Ok(vec![hidden.matmul(&w.tensor())?.tanh()?])
 }
 

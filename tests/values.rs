@@ -67,7 +67,7 @@ fn printing_is_pytorchs() {
     assert_eq!(Tensor::from_scalar(0.5f32).unwrap().to_string(), "tensor(0.5000)");
     assert_eq!(Tensor::zeros([0]).unwrap().to_string(), "tensor([])");
     assert_eq!(Tensor::from_vec([1e-6f32, 1.0]).unwrap().to_string(), "tensor([1.0000e-06, 1.0000e+00])");
-    let big = Tensor::arange(0.0, 1.0, 2000, DType::I64, Device::Cpu).unwrap();
+    let big = Tensor::iota(0.0, 1.0, 2000, DType::I64, Device::Cpu).unwrap();
     assert_eq!(big.to_string(), "tensor([   0,    1,    2, ..., 1997, 1998, 1999])");
     assert_eq!(Tensor::meta_like(DType::F32, [2, 3]).unwrap().to_string(), "tensor(..., device='meta', size=[2, 3])");
 }

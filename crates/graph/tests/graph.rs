@@ -106,7 +106,7 @@ fn what_depends_on_the_batch_otherwise_is_refused() {
     assert!(text.contains("constant") && text.contains("mul"), "{text}");
     let text = refused(|x| x.matmul(&x.permute([1, 0])?)?.reshape([n(x) * n(x)]));
     assert!(text.contains("not of the form fixed + per * N"), "{text}");
-    let text = refused(|x| x.dropout(0.5, next_key()));
+    let text = refused(|x| x.dropout(0.5, true, next_key()));
     assert!(text.contains("dropout") && text.contains("eval()"), "{text}");
     let text = refused(|x| if n(x) > 1500 { x.add(x)?.mul(x) } else { x.add(x)?.mul(&x.add(x)?) });
     assert!(text.contains("structure"), "{text}");
@@ -133,9 +133,10 @@ fn reading_values_is_refused_and_the_recorder_comes_down() {
 fn a_fixed_model_may_draw_numbers() {
     esker_cpu::register();
     let spec = InputSpec::new("x", DType::F32, &[Some(8)]);
-    let graph = capture(&[spec], |x| Ok(vec![Sym::new(x[0].clone()).dropout(0.5, Key(3))?.into_array()])).unwrap();
+    let graph =
+        capture(&[spec], |x| Ok(vec![Sym::new(x[0].clone()).dropout(0.5, true, Key(3))?.into_array()])).unwrap();
     let run = Executor::new(graph).unwrap().run(&[filled(&[8])]).unwrap();
-    let eager = filled(&[8]).dropout(0.5, Key(3)).unwrap();
+    let eager = filled(&[8]).dropout(0.5, true, Key(3)).unwrap();
     assert_eq!(run[0].to_vec::<f32>().unwrap(), eager.to_vec::<f32>().unwrap());
 }
 

@@ -46,7 +46,7 @@ pub use esker_nn_derive::Module;
 pub use layer::{
     Conv2d, Dropout, Flatten, GELU, LayerNorm, Linear, MaxPool2d, Pair, ReLU, Sequential, SiLU, Sigmoid, Softmax, Tanh,
 };
-pub use loss::{CrossEntropyOptions, Reduction, cross_entropy, cross_entropy_with, mse_loss, mse_loss_with};
+pub use loss::{cross_entropy, mse_loss};
 pub use metric::accuracy;
 pub use mode::Mode;
 pub use module::{Forward, Module, ModuleExt, Within};

@@ -3,8 +3,8 @@
 
 use esker_autograd::{Param, Tensor};
 use esker_nn::{
-    Conv2d, CrossEntropyOptions, Dropout, Forward, LayerNorm, Linear, ModuleExt, ReLU, Reduction, Sequential, accuracy,
-    cross_entropy, cross_entropy_with, init, mse_loss, sequential,
+    Conv2d, Dropout, Forward, LayerNorm, Linear, ModuleExt, ReLU, Sequential, accuracy, cross_entropy, init, mse_loss,
+    sequential,
 };
 use esker_ops::Ops;
 use esker_tensor::philox::manual_seed;
@@ -94,17 +94,14 @@ fn cross_entropy_counts_what_is_not_ignored() {
     let target = Tensor::from_vec([0i64, 1, -100]).unwrap();
     let (a, b) = (4f64.ln(), (4f64 / 3.0).ln());
     close(cross_entropy(&logits, &target).unwrap().item().unwrap(), (a + b) / 2.0);
-    let with = |options| cross_entropy_with(&logits, &target, options).unwrap();
-    let sum = CrossEntropyOptions { reduction: Reduction::Sum, ..Default::default() };
-    close(with(sum).item().unwrap(), a + b);
-    let each = with(CrossEntropyOptions { reduction: Reduction::None, ..Default::default() }).to_f64_vec().unwrap();
+    let with = |reduction: &str, smoothing: f64| logits.cross_entropy(&target, None, -100, reduction, smoothing);
+    close(with("sum", 0.0).unwrap().item().unwrap(), a + b);
+    let each = with("none", 0.0).unwrap().to_f64_vec().unwrap();
     close(each[0], a);
     assert_eq!(each[2], 0.0);
     // Smoothed by 0.2: 0.8 of the loss plus 0.2 of the mean over the classes, (a + b) / 2 for each row.
-    let smooth = with(CrossEntropyOptions { label_smoothing: 0.2, ..Default::default() }).item().unwrap();
-    close(smooth, 0.8 * (a + b) / 2.0 + 0.2 * (a + b) / 2.0);
-    let wrong = CrossEntropyOptions { label_smoothing: 2.0, ..Default::default() };
-    assert!(cross_entropy_with(&logits, &target, wrong).is_err());
+    close(with("mean", 0.2).unwrap().item().unwrap(), 0.8 * (a + b) / 2.0 + 0.2 * (a + b) / 2.0);
+    assert!(with("mean", 2.0).is_err());
     close(accuracy(&logits, &Tensor::from_vec([0i64, 1, 1]).unwrap()).unwrap(), 2.0 / 3.0);
 }
 
@@ -123,4 +120,12 @@ fn cross_entropy_over_places_is_that_over_rows() {
 fn mse_is_the_mean_of_squares() {
     let (a, b) = (Tensor::from_vec([1f32, 2.0]).unwrap(), Tensor::from_vec([3f32, -2.0]).unwrap());
     close(mse_loss(&a, &b).unwrap().item().unwrap(), 10.0);
+}
+
+#[test]
+fn the_padding_of_an_embedding_gets_no_gradient() {
+    let table = Param::new(&Tensor::randn([3, 2]).unwrap()).unwrap();
+    let index = Tensor::from_vec([1i64, 2, 1]).unwrap();
+    index.embedding(&table.tensor(), 1).unwrap().sum((), false).unwrap().backward().unwrap();
+    assert_eq!(table.grad().unwrap().to_f64_vec().unwrap(), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
 }

@@ -71,9 +71,9 @@ fn other_opsets_and_ops_without_a_form_are_refused() {
     let refuse =
         |graph: &Graph, opset| export(graph, &ExportOptions { opset, ..ExportOptions::default() }).unwrap_err();
     assert_eq!(refuse(&net(), 12).to_string(), "opset 12 is not written; 13 to 23 are");
-    let dropped = of(&[Some(4)], |x| Ok(vec![x.dropout(0.5, esker_tensor::philox::Key(1))?]));
+    let dropped = of(&[Some(4)], |x| Ok(vec![x.dropout(0.5, true, esker_tensor::philox::Key(1))?]));
     let e = refuse(&dropped, 17);
-    assert!(e.to_string().starts_with("dropout has no ONNX form at opset 17: a random mask"), "{e}");
+    assert!(e.to_string().starts_with("dropout_mask has no ONNX form at opset 17: a random mask"), "{e}");
 }
 
 #[test]

@@ -192,16 +192,46 @@ macro_rules! function_rows {
             Logsumexp logsumexp (input; dim: Axes, keepdim: bool = false) -> 1;
             /// `sum(|x|^p)^(1/p)`, the largest for infinity, the number of elements other than 0 for 0.
             Norm norm (input; p: F64Bits = 2.0, dim: Axes = (), keepdim: bool = false) -> 1;
-            /// 1 with the probability that the input gives, else 0.
-            Bernoulli bernoulli (input; key: Key) -> 1;
-            /// Zeros in the shape, dtype and place of another.
-            ZerosLike zeros_like (input;) -> 1;
-            /// Ones in the shape, dtype and place of another.
-            OnesLike ones_like (input;) -> 1;
-            /// One value in the shape, dtype and place of another.
-            FullLike full_like (input; fill_value: F64Bits) -> 1;
             /// 1 at each class (int64) of `num_classes`, else 0, along a last dimension.
             OneHot one_hot (input; num_classes: i64) -> 1;
+            // Creation
+            /// Zeros.
+            Zeros zeros (; size: Sizes, dtype: DType = DType::F32, device: Device = Device::Cpu) -> 1;
+            /// Ones.
+            Ones ones (; size: Sizes, dtype: DType = DType::F32, device: Device = Device::Cpu) -> 1;
+            /// A tensor whose values do not matter; they are 0, so that programs repeat.
+            Empty empty (; size: Sizes, dtype: DType = DType::F32, device: Device = Device::Cpu) -> 1;
+            /// Ones on the diagonal of an `n` by `m` (else `n`) matrix, 0 elsewhere.
+            Eye eye (; n: i64, m: Opt<i64> = (), dtype: DType = DType::F32, device: Device = Device::Cpu) -> 1;
+            /// `start`, `start + step`, .. before `end`; int64 where all three are whole, else float32, unless told.
+            Arange arange (; start: F64Bits = 0.0, end: F64Bits, step: F64Bits = 1.0, dtype: Opt<DType> = (), device: Device = Device::Cpu) -> 1;
+            /// `steps` numbers at even distances from `start` to `end`, both included.
+            Linspace linspace (; start: F64Bits, end: F64Bits, steps: i64, dtype: DType = DType::F32, device: Device = Device::Cpu) -> 1;
+            /// Zeros in the shape and place of another, and its dtype unless told.
+            ZerosLike zeros_like (input; dtype: Opt<DType> = ()) -> 1;
+            /// Ones in the shape and place of another, and its dtype unless told.
+            OnesLike ones_like (input; dtype: Opt<DType> = ()) -> 1;
+            /// As `zeros_like`: values that do not matter are 0.
+            EmptyLike empty_like (input; dtype: Opt<DType> = ()) -> 1;
+            /// One value in the shape and place of another, and its dtype unless told.
+            FullLike full_like (input; fill_value: F64Bits, dtype: Opt<DType> = ()) -> 1;
+            // Random
+            /// Uniform in `[0, 1)`.
+            Rand rand (; key: Key, size: Sizes, dtype: DType = DType::F32, device: Device = Device::Cpu) -> 1 as (size, dtype, device);
+            /// Standard normal.
+            Randn randn (; key: Key, size: Sizes, dtype: DType = DType::F32, device: Device = Device::Cpu) -> 1 as (size, dtype, device);
+            /// Integers from `low` to before `high`, each as likely.
+            Randint randint (; low: i64 = 0, high: i64, key: Key, size: Sizes, dtype: DType = DType::I64, device: Device = Device::Cpu) -> 1 as (low, high, size, dtype, device);
+            /// Uniform in `[0, 1)`, in the shape and place of another, and its dtype unless told.
+            RandLike rand_like (input; key: Key, dtype: Opt<DType> = ()) -> 1 as (input, dtype);
+            /// Standard normal, in the shape and place of another, and its dtype unless told.
+            RandnLike randn_like (input; key: Key, dtype: Opt<DType> = ()) -> 1 as (input, dtype);
+            /// 1 with the probability that the input gives, else 0.
+            Bernoulli bernoulli (input; key: Key) -> 1;
+            /// Indices drawn from each row of weights, with each as likely as its weight says; int64.
+            Multinomial multinomial (input; num_samples: i64, replacement: bool = false, key: Key) -> 1;
+            /// In training, zeroes elements with probability `p` and scales the rest by `1 / (1 - p)`; else the input itself.
+            Dropout dropout (input; p: F64Bits = 0.5, training: bool = true, key: Key) -> 1;
             // Products
             /// Product of two matrices.
             Mm mm (input, mat2;) -> 1;
@@ -222,10 +252,37 @@ macro_rules! function_rows {
             // Nets
             /// `x weight^T + bias` over the last dimension, `weight [out, in]`, `bias [out]`.
             Linear linear (input, weight | bias;) -> 1;
+            /// Rows of `weight` by index (int64); the row `padding_idx` gets no gradient.
+            Embedding embedding (input, weight; padding_idx: Opt<i64> = ()) -> 1;
+            /// `softmax(query key^T * scale) value`; `attn_mask` says where (bool) or is added (float), `is_causal` hides what
+            /// comes later, `enable_gqa` lets several heads of the query share one of key and value. A query that may look
+            /// nowhere gives 0. `scale` is `1 / sqrt(d)` unless given.
+            ScaledDotProductAttention scaled_dot_product_attention (query, key, value | attn_mask; dropout_p: F64Bits = 0.0, is_causal: bool = false, scale: Opt<F64Bits> = (), enable_gqa: bool = false, dropout_key: Key) -> 1;
             /// Tensors of one shape along a new dimension.
             Stack stack [tensors; dim: i64 = 0] -> 1;
             /// The slices along a dimension, one tensor each.
             Unbind unbind (input; dim: i64 = 0) -> list;
+            // Losses
+            /// Squared differences.
+            MseLoss mse_loss (input, target; reduction: String = "mean") -> 1;
+            /// Absolute differences.
+            L1Loss l1_loss (input, target; reduction: String = "mean") -> 1;
+            /// Differences, squared below `beta` and absolute above.
+            SmoothL1Loss smooth_l1_loss (input, target; reduction: String = "mean", beta: F64Bits = 1.0) -> 1;
+            /// Differences, squared below `delta` and linear above, with slope `delta`.
+            HuberLoss huber_loss (input, target; reduction: String = "mean", delta: F64Bits = 1.0) -> 1;
+            /// Cross-entropy of probabilities with targets between 0 and 1; logarithms end at -100.
+            BinaryCrossEntropy binary_cross_entropy (input, target | weight; reduction: String = "mean") -> 1;
+            /// Cross-entropy of `sigmoid(input)` with targets between 0 and 1; `pos_weight` weighs the target's part.
+            BinaryCrossEntropyWithLogits binary_cross_entropy_with_logits (input, target | weight, pos_weight; reduction: String = "mean") -> 1 as (input, target, weight, reduction, pos_weight);
+            /// Minus the log-probability of each class (int64), `[n, c, d..]` with `[n, d..]` or `[c]` with a scalar; the mean
+            /// is over the weights of the classes met.
+            NllLoss nll_loss (input, target | weight; ignore_index: i64 = -100, reduction: String = "mean") -> 1;
+            /// Cross-entropy, in nats, of logits `[n, c, d..]` or `[c]` with classes (int64) or probabilities of classes; the
+            /// mean is over the weights of the classes met, or over the rows for probabilities.
+            CrossEntropy cross_entropy (input, target | weight; ignore_index: i64 = -100, reduction: String = "mean", label_smoothing: F64Bits = 0.0) -> 1;
+            /// `target * (log(target) - input)` of log-probabilities; `log_target` says that the target is a logarithm too.
+            KlDiv kl_div (input, target; reduction: String = "mean", log_target: bool = false) -> 1;
         }
     };
 }

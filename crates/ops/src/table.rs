@@ -169,19 +169,21 @@ macro_rules! op_rows {
             /// Layer normalisation over the last dimension with weight and bias.
             LayerNorm layer_norm (x, weight, bias; eps: F64Bits) -> 1 as internal;
             /// Cross-entropy of each row of logits `[n, c]` with an i64 class: `(loss [n], logsumexp [n])`.
-            CrossEntropy cross_entropy_rows (x, target; ignore: i64) -> 2 as internal;
+            CrossEntropyRows cross_entropy_rows (x, target; ignore: i64) -> 2 as internal;
             /// Gradient of `cross_entropy_rows` by the logits: `(x, target, lse, dloss)`.
             CrossEntropyGrad cross_entropy_grad (x, target, lse, dloss; ignore: i64) -> 1 as internal;
             /// Zeroes elements with probability `p` and scales the rest by `1 / (1 - p)`; the mask follows from the key.
-            Dropout dropout (x; p: F64Bits, key: Key) -> 1 as internal;
-            /// A constant.
-            Full full (; value: F64Bits, sizes: Sizes, dtype: DType, device: Device) -> 1 as internal;
+            DropoutMask dropout_mask (x; p: F64Bits, key: Key) -> 1 as internal;
+            /// One value everywhere.
+            Full full (; fill_value: F64Bits, size: Sizes, dtype: DType = DType::F32, device: Device = Device::Cpu) -> 1 as (size, fill_value);
             /// `start + i * step` for `i` in `0..len`.
-            Arange arange (; start: F64Bits, step: F64Bits, len: i64, dtype: DType, device: Device) -> 1 as internal;
+            Iota iota (; start: F64Bits, step: F64Bits, len: i64, dtype: DType, device: Device) -> 1 as internal;
             /// Uniform in `[low, high)`.
-            Uniform uniform (; low: F64Bits, high: F64Bits, key: Key, sizes: Sizes, dtype: DType, device: Device) -> 1 as internal;
+            Uniform uniform (; low: F64Bits = 0.0, high: F64Bits = 1.0, key: Key, size: Sizes, dtype: DType = DType::F32, device: Device = Device::Cpu) -> 1 as (size, low, high, dtype, device);
             /// Normal.
-            Normal normal (; mean: F64Bits, std: F64Bits, key: Key, sizes: Sizes, dtype: DType, device: Device) -> 1 as internal;
+            Normal normal (; mean: F64Bits = 0.0, std: F64Bits = 1.0, key: Key, size: Sizes, dtype: DType = DType::F32, device: Device = Device::Cpu) -> 1 as (mean, std, size, dtype, device);
+            /// The same values, where gradients stop.
+            StopGradient stop_gradient (x;) -> 1 as internal;
         }
     };
 }

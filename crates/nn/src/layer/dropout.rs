@@ -32,6 +32,6 @@ impl Forward for Dropout {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let scope = Scope::of(self);
-        scope.gives(if self.mode.is_training() { x.dropout(self.p, next_key()) } else { Ok(x.clone()) })
+        scope.gives(if self.mode.is_training() { x.dropout(self.p, true, next_key()) } else { Ok(x.clone()) })
     }
 }

@@ -270,7 +270,7 @@ fn range(call: &mut Call<'_>) -> Result<Vec<Item>> {
     }
     let span = if step > 0 { limit - start } else { start - limit };
     let len = (span.max(0) + step.abs() - 1) / step.abs();
-    one(Sym::arange(start as f64, step as f64, len, DType::I64, Device::Meta)?)
+    one(Sym::iota(start as f64, step as f64, len, DType::I64, Device::Meta)?)
 }
 
 fn constant_of_shape(call: &mut Call<'_>) -> Result<Vec<Item>> {

@@ -142,6 +142,6 @@ fn max_pool(call: &mut Call<'_>) -> Result<Vec<Item>> {
     // ONNX counts over the whole tensor, Esker within a plane.
     let shape = *x.array().shape();
     let [n, c, h, w] = shape[..] else { return Err(Error::format("its input must have rank 4")) };
-    let starts = Sym::arange(0.0, (h * w) as f64, (n * c) as i64, DType::I64, Device::Meta)?.reshape([n, c, 1, 1])?;
+    let starts = Sym::iota(0.0, (h * w) as f64, (n * c) as i64, DType::I64, Device::Meta)?.reshape([n, c, 1, 1])?;
     Ok(vec![y.into(), index.add(&starts)?.into()])
 }

@@ -80,7 +80,7 @@ pub(crate) fn sized() -> Graph {
         let n = x.array().shape()[0];
         let wide = x.reshape([n, 1, 4])?.expand([n, 3, 4])?;
         let twice = Sym::cat(&[&wide, &wide], 0)?.slice(0, 1, 2 * n as i64, 1)?;
-        let count = Sym::arange(0.0, 1.0, n as i64, DType::I64, Device::Meta)?;
+        let count = Sym::iota(0.0, 1.0, n as i64, DType::I64, Device::Meta)?;
         let zeros = Sym::full(0.0, [n, n + 2], DType::F32, Device::Meta)?;
         let end = x.slice(0, n as i64 - 1, i64::MAX, 1)?;
         Ok(vec![twice.reshape([2 * n - 1, 12])?, count, zeros, x.reshape([2, n, 2])?, end])

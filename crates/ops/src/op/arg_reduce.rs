@@ -66,7 +66,7 @@ macro_rules! extreme {
                 cx.only(0, || {
                     let mut along = esker_tensor::Shape::filled(1, x.shape.len());
                     along[d] = x.shape[d];
-                    let places = V::arange(0.0, 1.0, x.shape[d] as i64, DType::I64, x.device)?.reshape(along)?;
+                    let places = V::iota(0.0, 1.0, x.shape[d] as i64, DType::I64, x.device)?.reshape(along)?;
                     let chosen = spread(index, &dims, &x.shape)?.eq(&places)?;
                     chosen.where_cond(&spread(dy, &dims, &x.shape)?, &V::scalar(0.0, x.dtype, x.device)?)
                 })

@@ -198,8 +198,8 @@ fn triangle<V: Value>(x: &V, diagonal: i64, lower: bool) -> Result<V> {
     let [.., rows, columns] = meta.shape[..] else {
         return Err(Error::shape(format!("takes matrices, got {:?}", meta.shape)));
     };
-    let row = V::arange(diagonal as f64, 1.0, rows as i64, DType::I64, meta.device)?.reshape([rows, 1])?;
-    let column = V::arange(0.0, 1.0, columns as i64, DType::I64, meta.device)?;
+    let row = V::iota(diagonal as f64, 1.0, rows as i64, DType::I64, meta.device)?.reshape([rows, 1])?;
+    let column = V::iota(0.0, 1.0, columns as i64, DType::I64, meta.device)?;
     let keep = if lower { column.le(&row)? } else { column.ge(&row)? };
     keep.where_cond(x, &V::scalar(0.0, meta.dtype, meta.device)?)
 }
@@ -219,8 +219,8 @@ function! { Unfold |op, x| {
     }
     let count = (n - op.size) / op.step + 1;
     let device = x.meta().device;
-    let starts = V::arange(0.0, op.step as f64, count, DType::I64, device)?.reshape([count, 1])?;
-    let index = starts.add(&V::arange(0.0, 1.0, op.size, DType::I64, device)?)?.reshape([count * op.size])?;
+    let starts = V::iota(0.0, op.step as f64, count, DType::I64, device)?.reshape([count, 1])?;
+    let index = starts.add(&V::iota(0.0, 1.0, op.size, DType::I64, device)?)?.reshape([count * op.size])?;
     let flat = if shape.is_empty() { x.reshape([1])? } else { x.clone() };
     let picked = flat.index_select(&index, dim as i64)?;
     let mut sizes = without(&flat.meta().shape, dim);
@@ -248,7 +248,7 @@ function! { AsStrided |op, x| {
     for (d, (&n, &stride)) in sizes.iter().zip(strides).enumerate() {
         let mut own = vec![1; sizes.len()];
         own[d] = n;
-        index = index.add(&V::arange(0.0, stride as f64, n as i64, DType::I64, device)?.reshape(&own[..])?)?;
+        index = index.add(&V::iota(0.0, stride as f64, n as i64, DType::I64, device)?.reshape(&own[..])?)?;
     }
     x.reshape([-1])?.index_select(&index.reshape([-1])?, 0)?.reshape(sizes)?
 } }

@@ -3,8 +3,8 @@
 use esker_tensor::{DType, Device, Error, Result};
 use smallvec::smallvec;
 
-use super::{Arange, Full, Normal, Uniform, inputs, need_float, no_compose, not_differentiable};
-use crate::{Kernel, Lowering, Meta, Metas, Onnx, OnnxCx, OnnxNode, OnnxRef, OpRule, Promote, Random, Sizes};
+use super::{Full, Iota, Normal, Uniform, inputs, need_float, no_compose, not_differentiable};
+use crate::{Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Promote, Random, Sizes};
 
 fn filled(x: &[Meta], sizes: &Sizes, dtype: DType, device: Device) -> Result<Metas> {
     inputs::<0>(x)?;
@@ -21,29 +21,29 @@ impl OpRule for Full {
     }
 
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
-        filled(x, &self.sizes, self.dtype, self.device)
+        filled(x, &self.size, self.dtype, self.device)
     }
 
     fn lower(&self, _: &[Meta]) -> Lowering {
-        Lowering::Kernel(Kernel::Random(Random::Fill(self.value)))
+        Lowering::Kernel(Kernel::Random(Random::Fill(self.fill_value)))
     }
 
     no_compose!();
     not_differentiable!("it has no input");
 
     fn onnx(&self, _: &OnnxCx<'_>) -> Onnx {
-        let value = OnnxRef::Scalar(self.value.get(), self.dtype);
+        let value = OnnxRef::Scalar(self.fill_value.get(), self.dtype);
         OnnxNode::new("Expand", vec![value, OnnxRef::ShapeOf(0)]).into()
     }
 
     fn sizes(&mut self, f: &mut dyn FnMut(&mut i64)) {
-        self.sizes.visit(f);
+        self.size.visit(f);
     }
 }
 
-impl OpRule for Arange {
+impl OpRule for Iota {
     fn name(&self) -> &'static str {
-        "arange"
+        "iota"
     }
 
     fn promote(&self) -> Promote {
@@ -64,17 +64,24 @@ impl OpRule for Arange {
     no_compose!();
     not_differentiable!("it has no input");
 
+    /// Only whole numbers count in ONNX's own `Range`, whose float form rounds differently.
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        if !matches!(self.dtype, DType::I64) {
-            return Onnx::None("Range is exported for int64 only; its float form rounds differently");
+        let (start, step, len) = (self.start.get(), self.step.get(), cx.y[0].shape[0] as f64);
+        let whole = start.fract() == 0.0 && step.fract() == 0.0 && step != 0.0;
+        let range =
+            |numbers: [f64; 3]| OnnxNode::new("Range", numbers.map(|v| OnnxRef::Scalar(v, DType::I64)).to_vec());
+        if whole && self.dtype == DType::I64 {
+            return range([start, start + step * len, step]).into();
         }
-        let (start, step) = (self.start.get(), self.step.get());
-        if start.fract() != 0.0 || step.fract() != 0.0 || step == 0.0 {
-            return Onnx::None("Range counts in integers and its step is not 0");
-        }
-        let end = start + step * cx.y[0].shape[0] as f64;
-        let [start, end, step] = [start, end, step].map(|v| OnnxRef::Scalar(v, DType::I64));
-        OnnxNode::new("Range", vec![start, end, step]).into()
+        let cast = |i, dtype| OnnxNode::new("Cast", vec![OnnxRef::Node(i, 0)]).attr("to", OnnxAttr::DType(dtype));
+        let with = |op, i, v| OnnxNode::new(op, vec![OnnxRef::Node(i, 0), OnnxRef::Scalar(v, DType::F64)]);
+        Onnx::Nodes(vec![
+            range([0.0, len, 1.0]),
+            cast(0, DType::F64),
+            with("Mul", 1, step),
+            with("Add", 2, start),
+            cast(3, self.dtype),
+        ])
     }
 
     fn sizes(&mut self, f: &mut dyn FnMut(&mut i64)) {
@@ -95,7 +102,7 @@ macro_rules! random {
                 need_float("the result", self.dtype)?;
                 let $op = self;
                 $check?;
-                filled(x, &self.sizes, self.dtype, self.device)
+                filled(x, &self.size, self.dtype, self.device)
             }
             fn lower(&self, _: &[Meta]) -> Lowering {
                 Lowering::Kernel(Kernel::Random(Random::$Name { $a: self.$a, $b: self.$b, key: self.key }))
@@ -106,7 +113,7 @@ macro_rules! random {
                 Onnx::None("ONNX's random operators draw other numbers than Esker's generator")
             }
             fn sizes(&mut self, f: &mut dyn FnMut(&mut i64)) {
-                self.sizes.visit(f);
+                self.size.visit(f);
             }
         }
     )*};
@@ -158,14 +165,14 @@ mod spec {
 
     impl OpSpec for Full {
         fn reference(&self, _: &[RefArray]) -> Vec<RefArray> {
-            let value = cast_value(self.value.get(), DType::F64, self.dtype);
-            vec![RefArray::zeros(&shape(&self.sizes)).map(|_| value)]
+            let value = cast_value(self.fill_value.get(), DType::F64, self.dtype);
+            vec![RefArray::zeros(&shape(&self.size)).map(|_| value)]
         }
 
         fn samples() -> Vec<Sample> {
             let op = |value: f64, sizes: &[i64], dtype| Full {
-                value: value.into(),
-                sizes: sizes.into(),
+                fill_value: value.into(),
+                size: sizes.into(),
                 dtype,
                 device: CPU,
             };
@@ -190,14 +197,14 @@ mod spec {
         }
     }
 
-    impl OpSpec for Arange {
+    impl OpSpec for Iota {
         fn reference(&self, _: &[RefArray]) -> Vec<RefArray> {
             let value = |i: &[usize]| self.start.get() + i[0] as f64 * self.step.get();
             vec![RefArray::from_fn(&[self.len as usize], |i| cast_value(value(i), DType::F64, self.dtype))]
         }
 
         fn samples() -> Vec<Sample> {
-            let op = |start: f64, step: f64, len, dtype| Arange {
+            let op = |start: f64, step: f64, len, dtype| Iota {
                 start: start.into(),
                 step: step.into(),
                 len,
@@ -226,7 +233,7 @@ mod spec {
     impl OpSpec for Uniform {
         fn reference(&self, _: &[RefArray]) -> Vec<RefArray> {
             let mut i = 0;
-            vec![RefArray::from_fn(&shape(&self.sizes), |_| {
+            vec![RefArray::from_fn(&shape(&self.size), |_| {
                 i += 1;
                 let (low, high) = (self.low.get(), self.high.get());
                 low + (high - low) * uniform_at(self.key, i - 1, self.dtype)
@@ -235,8 +242,8 @@ mod spec {
 
         fn samples() -> Vec<Sample> {
             let op = |low: f64, high: f64, key, sizes: &[i64], dtype| {
-                let (low, high, sizes) = (low.into(), high.into(), sizes.into());
-                Uniform { low, high, key: Key(key), sizes, dtype, device: CPU }
+                let (low, high, size) = (low.into(), high.into(), sizes.into());
+                Uniform { low, high, key: Key(key), size, dtype, device: CPU }
             };
             let mut out = vec![];
             for dtype in FLOATS {
@@ -258,7 +265,7 @@ mod spec {
         /// Box and Muller: elements 2j and 2j + 1 share the uniforms 2j and 2j + 1.
         fn reference(&self, _: &[RefArray]) -> Vec<RefArray> {
             let mut i = 0;
-            vec![RefArray::from_fn(&shape(&self.sizes), |_| {
+            vec![RefArray::from_fn(&shape(&self.size), |_| {
                 let (j, odd) = (i / 2 * 2, i % 2 == 1);
                 i += 1;
                 let u1 = 1.0 - uniform_at(self.key, j, self.dtype);
@@ -270,8 +277,8 @@ mod spec {
 
         fn samples() -> Vec<Sample> {
             let op = |mean: f64, std: f64, key, sizes: &[i64], dtype| {
-                let (mean, std, sizes) = (mean.into(), std.into(), sizes.into());
-                Normal { mean, std, key: Key(key), sizes, dtype, device: CPU }
+                let (mean, std, size) = (mean.into(), std.into(), sizes.into());
+                Normal { mean, std, key: Key(key), size, dtype, device: CPU }
             };
             let mut out = vec![];
             for dtype in FLOATS {

@@ -3,7 +3,9 @@
 use esker_tensor::{DType, Error, Result};
 use smallvec::smallvec;
 
-use super::{CrossEntropy, CrossEntropyGrad, inputs, need_float, need_i64, need_rank, no_sizes, vjp_by_composition};
+use super::{
+    CrossEntropyGrad, CrossEntropyRows, inputs, need_float, need_i64, need_rank, no_sizes, vjp_by_composition,
+};
 use crate::{Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxCx, OpRule, Ops, Outs, Promote, Row, Value, Vjp};
 
 fn check(x: &Meta, target: &Meta) -> Result<Meta> {
@@ -22,7 +24,7 @@ fn check(x: &Meta, target: &Meta) -> Result<Meta> {
 /// `bool [n, c]`: true at each row's class. An ignored target matches no class as long as it lies outside of `0..c`.
 fn one_hot<V: Value>(x: &V, target: &V) -> Result<V> {
     let meta = x.meta();
-    let classes = V::arange(0.0, 1.0, meta.shape[1] as i64, DType::I64, meta.device)?;
+    let classes = V::iota(0.0, 1.0, meta.shape[1] as i64, DType::I64, meta.device)?;
     target.reshape([-1, 1])?.eq(&classes)
 }
 
@@ -31,7 +33,7 @@ fn counts<V: Value>(target: &V, ignore: i64) -> Result<V> {
     target.ne(&V::scalar(ignore as f64, DType::I64, target.meta().device)?)
 }
 
-impl OpRule for CrossEntropy {
+impl OpRule for CrossEntropyRows {
     fn name(&self) -> &'static str {
         "cross_entropy_rows"
     }
@@ -162,7 +164,7 @@ mod spec {
         ]
     }
 
-    impl OpSpec for CrossEntropy {
+    impl OpSpec for CrossEntropyRows {
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
             let [x, target] = x else { return vec![] };
             let lse = x.fold(&[1], false, logsumexp);
@@ -174,7 +176,7 @@ mod spec {
         }
 
         fn samples() -> Vec<Sample> {
-            let op = |ignore| CrossEntropy { ignore };
+            let op = |ignore| CrossEntropyRows { ignore };
             let case = |(x, t, ignore): ([usize; 2], Vec<i64>, i64)| Sample::new(op(ignore), [real(&x), index(&t)]);
             let mut out: Vec<Sample> = cases().into_iter().map(case).collect();
             out.push(Sample::new(op(-1), [real_in(&[2, 5], 80.0, 90.0), index(&[0, 4])]).note("no overflow"));

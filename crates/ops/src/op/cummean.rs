@@ -8,7 +8,7 @@ function! { Cummean |op, x| {
     need_float("the input", meta.dtype)?;
     let dim = meta.shape.dim(op.dim)?;
     along.iter_mut().enumerate().filter(|(d, _)| *d != dim).for_each(|(_, n)| *n = 1);
-    let counts = V::arange(1.0, 1.0, along.numel() as i64, esker_tensor::DType::I64, meta.device)?;
+    let counts = V::iota(1.0, 1.0, along.numel() as i64, esker_tensor::DType::I64, meta.device)?;
     x.cumsum(op.dim, false)?.div(&counts.cast(meta.dtype)?.reshape(along)?)?
 }}
 

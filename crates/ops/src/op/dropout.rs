@@ -1,14 +1,14 @@
-//! Dropout: the mask is not stored, it follows from the key.
+//! DropoutMask: the mask is not stored, it follows from the key.
 
 use esker_tensor::{Error, Result};
 use smallvec::smallvec;
 
-use super::{Dropout, inputs, need_float, no_compose, no_sizes};
+use super::{DropoutMask, inputs, need_float, no_compose, no_sizes};
 use crate::{Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxCx, OpRule, Ops, Promote, Random, Value, Vjp};
 
-impl OpRule for Dropout {
+impl OpRule for DropoutMask {
     fn name(&self) -> &'static str {
-        "dropout"
+        "dropout_mask"
     }
 
     fn promote(&self) -> Promote {
@@ -34,9 +34,9 @@ impl OpRule for Dropout {
         Grad::SHAPES
     }
 
-    /// Dropout is linear for a given key, so its gradient is the same op on the gradient.
+    /// DropoutMask is linear for a given key, so its gradient is the same op on the gradient.
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
-        cx.only(0, || cx.dy()?.dropout(self.p, self.key))
+        cx.only(0, || cx.dy()?.dropout_mask(self.p, self.key))
     }
 
     fn onnx(&self, _: &OnnxCx<'_>) -> Onnx {
@@ -53,7 +53,7 @@ mod spec {
 
     use crate::spec::{Dtypes, OpSpec, RefArray, Sample, ints, real, uniform_at};
 
-    impl OpSpec for Dropout {
+    impl OpSpec for DropoutMask {
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
             let p = self.p.get();
             let keeps = |i: usize| uniform_at(self.key, i, x[0].dtype) >= p;
@@ -62,7 +62,7 @@ mod spec {
         }
 
         fn samples() -> Vec<Sample> {
-            let op = |p: f64, key| Dropout { p: p.into(), key: Key(key) };
+            let op = |p: f64, key| DropoutMask { p: p.into(), key: Key(key) };
             let shapes: [&[usize]; 7] = [&[4, 5], &[], &[131], &[0, 3], &[2, 3, 4], &[1], &[1, 2, 1, 3, 2, 1, 2, 2]];
             let mut out: Vec<Sample> = shapes.iter().map(|s| Sample::new(op(0.5, 7), [real(s)])).collect();
             out.push(Sample::new(op(0.0, 1), [real(&[3, 7])]).note("nothing is dropped"));

@@ -284,8 +284,7 @@ impl OpRule for SliceGrad {
                 let parts = [zeros(self.start)?, dy.clone(), zeros(after)?];
                 return Ok(smallvec![V::cat(&parts.each_ref(), dim as i64)?]);
             }
-            let index =
-                V::arange(self.start as f64, self.step as f64, meta.shape[dim] as i64, DType::I64, meta.device)?;
+            let index = V::iota(self.start as f64, self.step as f64, meta.shape[dim] as i64, DType::I64, meta.device)?;
             Ok(smallvec![index.index_add(dy, dim as i64, self.size)?])
         })())
     }

@@ -79,36 +79,22 @@ function! { Norm |op, x| {
     }
 } }
 
-function! { Bernoulli |op, x| {
-    need_float("the probabilities", x.meta().dtype)?;
-    let meta = x.meta();
-    let dtype = if meta.dtype == DType::F64 { DType::F64 } else { DType::F32 };
-    V::uniform(0.0, 1.0, op.key, meta.shape, dtype, meta.device)?.lt(&x.cast(dtype)?)?.cast(meta.dtype)?
-}, no_grad "it draws", no_onnx "ONNX's random operators draw other numbers than Esker's generator" }
-
-function! { ZerosLike |_op, x| V::full(0.0, x.meta().shape, x.meta().dtype, x.meta().device)?, no_grad "it is constant" }
-
-function! { OnesLike |_op, x| V::full(1.0, x.meta().shape, x.meta().dtype, x.meta().device)?, no_grad "it is constant" }
-
-function! { FullLike |op, x| V::full(op.fill_value, x.meta().shape, x.meta().dtype, x.meta().device)?, no_grad "it is constant" }
-
 function! { OneHot |op, x| {
     super::need_i64("the classes", x.meta().dtype)?;
     if op.num_classes < 1 {
         return Err(Error::shape(format!("the number of classes must be at least 1, got {}", op.num_classes)));
     }
-    let classes = V::arange(0.0, 1.0, op.num_classes, DType::I64, x.meta().device)?;
+    let classes = V::iota(0.0, 1.0, op.num_classes, DType::I64, x.meta().device)?;
     x.unsqueeze(-1)?.eq(&classes)?.cast(DType::I64)?
 }, no_grad "classes are integers" }
 
 #[cfg(feature = "spec")]
 mod spec {
     use esker_tensor::DType;
-    use esker_tensor::philox::Key;
 
     use crate::Axes;
     use crate::op::*;
-    use crate::spec::{Dtypes, OpSpec, RefArray, Sample, axes, index, ints, real, real_in, uniform_at, values};
+    use crate::spec::{Dtypes, OpSpec, RefArray, Sample, axes, index, ints, real, real_in, values};
 
     fn fold(x: &[RefArray], dim: &Axes, keepdim: bool, f: impl Fn(&[f64]) -> f64) -> RefArray {
         x[0].fold(&axes(dim, x[0].shape.len()), keepdim, f)
@@ -210,41 +196,6 @@ mod spec {
             samples(|dim, keepdim| VarMean { dim, correction: 1.0.into(), keepdim })
         }
     }
-
-    impl OpSpec for Bernoulli {
-        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            let dtype = if x[0].dtype == DType::F64 { DType::F64 } else { DType::F32 };
-            let draw = |(i, p): (usize, &f64)| holds(uniform_at(self.key, i, dtype) < *p);
-            vec![RefArray::new(&x[0].shape, x[0].data.iter().enumerate().map(draw).collect())]
-        }
-        fn samples() -> Vec<Sample> {
-            let op = Bernoulli { key: Key(7) };
-            vec![
-                Sample::new(op.clone(), [real_in(&[3, 40], 0.0, 1.0)]),
-                Sample::new(op.clone(), [values(&[2], &[0.0, 1.0])]).known(&[&[0.0, 1.0]], "never and always"),
-                Sample::new(op, [ints(&[2], 0, 1)]).on(Dtypes::Ints).fails("DType", "integers"),
-            ]
-        }
-    }
-
-    macro_rules! constants {
-        ($($Name:ident $make:expr, $value:expr;)*) => {$(
-            impl OpSpec for $Name {
-                fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-                    vec![x[0].map(|_| $value)]
-                }
-                fn samples() -> Vec<Sample> {
-                    vec![
-                        Sample::new($make, [real(&[2, 3])]).on(Dtypes::All),
-                        Sample::new($make, [real(&[0])]),
-                        Sample::new($make, [real(&[2]), real(&[2])]).fails("Shape", "two inputs"),
-                    ]
-                }
-            }
-        )*};
-    }
-
-    constants! { ZerosLike ZerosLike {}, 0.0; OnesLike OnesLike {}, 1.0; FullLike FullLike { fill_value: 1.0.into() }, 1.0; }
 
     impl OpSpec for OneHot {
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
