@@ -166,7 +166,7 @@ impl Merge<'_> {
             let info = self.value(*id)?;
             let sizes = info.dims.iter().map(|d| d.at(1).unwrap_or(1)).collect::<Vec<_>>();
             let (dtype, device) = (info.dtype, esker_tensor::Device::Meta);
-            let op = op::Full { value: value.into(), sizes: Sizes::new(&sizes), dtype, device }.into();
+            let op = op::Full { fill_value: value.into(), size: Sizes::new(&sizes), dtype, device }.into();
             nodes.push(Node { op, sizes: info.dims, inputs: Vec::new(), outputs: vec![value_id(*id)] });
         }
         Ok((consts, nodes))
