@@ -2,7 +2,7 @@
 
 use esker::data::{DataLoader, RandomAffine, TensorDataset};
 use esker::nn::{Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential};
-use esker::optim::{AdamW, one_cycle};
+use esker::optim::{AdamW, OneCycleLR, Scheduler};
 use esker::prelude::*;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -72,6 +72,8 @@ pub(crate) fn run(args: &Args, seed: u64, training: &Digits, held: &Digits) -> R
         });
     let mut optimizer = AdamW::new(net.parameters(), args.lr);
     let steps = loader.len() as u64 * args.epochs;
+    let schedule = OneCycleLR::new(args.lr, steps).pct_start(0.25).without_momentum();
+    let mut scheduler = Scheduler::new(&mut optimizer, schedule);
     let bar = ProgressBar::new(steps);
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} steps, {eta} left, loss {msg}");
     bar.set_style(style.map_err(|e| Error::format(e.to_string()))?);
@@ -81,11 +83,11 @@ pub(crate) fn run(args: &Args, seed: u64, training: &Digits, held: &Digits) -> R
         let mut total = 0.0;
         for batch in loader.epoch(epoch) {
             let [images, labels] = &batch?[..] else { return Err(Error::shape("a batch is images and labels")) };
-            optimizer.set_lr(one_cycle(bar.position() as f64 / steps as f64, args.lr, 0.25));
             optimizer.zero_grad();
             let loss = cross_entropy(&net.forward(images)?, labels)?;
             loss.backward()?;
             optimizer.step()?;
+            scheduler.step(&mut optimizer);
             total += loss.item()?;
             bar.inc(1);
             bar.set_message(format!("{:.4}", total / (bar.position() - epoch * loader.len() as u64) as f64));

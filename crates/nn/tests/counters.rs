@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use esker_autograd::Tensor;
-use esker_nn::optim::{AdamW, Optimizer, Sgd};
+use esker_nn::optim::{Adam, AdamW, NAdam, Optimizer, RMSprop, SGD};
 use esker_nn::{
     Conv2d, Dropout, Flatten, Forward, GELU, LayerNorm, Linear, MaxPool2d, ModuleExt, ReLU, cross_entropy, sequential,
 };
@@ -23,10 +23,13 @@ fn a_training_step_copies_nothing_on_write_and_leaves_nothing_behind() {
     ];
     let x = Tensor::randn([16, 1, 8, 8]).unwrap();
     let target = Tensor::from_vec((0..16i64).map(|i| i % 10).collect::<Vec<_>>()).unwrap();
-    let optimizers: [Box<dyn Optimizer>; 3] = [
+    let optimizers: [Box<dyn Optimizer>; 6] = [
         Box::new(AdamW::new(net.parameters(), 1e-3)),
-        Box::new(Sgd::new(net.parameters(), 1e-2).momentum(0.9).weight_decay(1e-4)),
-        Box::new(Sgd::new(net.parameters(), 1e-2).momentum(0.9).nesterov()),
+        Box::new(SGD::new(net.parameters(), 1e-2).momentum(0.9).weight_decay(1e-4)),
+        Box::new(SGD::new(net.parameters(), 1e-2).momentum(0.9).nesterov()),
+        Box::new(Adam::new(net.parameters(), 1e-3).weight_decay(1e-2).amsgrad()),
+        Box::new(NAdam::new(net.parameters(), 1e-3)),
+        Box::new(RMSprop::new(net.parameters(), 1e-3).momentum(0.9).centered()),
     ];
     for mut optimizer in optimizers {
         let mut step = || {

@@ -1,136 +1,305 @@
-//! Optimisers against PyTorch's formulas.
-//!
-//! The expected numbers follow from the pseudo code in the documentation of `torch.optim.SGD` and `torch.optim.AdamW`,
-//! worked out in Python floats for the parameter (1, -2, 0.5) and the gradients k (0.1, -0.2, 0.3) with k = 1, -2, 3.
+//! Optimisers and schedules against PyTorch: `fixtures/optim.json` holds what PyTorch's do (its version stands in the file),
+//! `fixtures/generate_optim.py` wrote it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use esker_autograd::{Param, Tensor};
-use esker_nn::optim::{AdamW, Optimizer, ParamGroup, Sgd, clip_grad_norm, cosine, one_cycle};
+use esker_nn::StateDict;
+use esker_nn::optim::*;
+use serde_json::Value;
+
+fn fixture() -> Value {
+    serde_json::from_str(include_str!("fixtures/optim.json")).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn param_of(values: &[f64]) -> Param {
+    Param::new(&Tensor::from_slice(values, [values.len()]).unwrap()).unwrap()
+}
 
 fn param() -> Param {
-    Param::new(&Tensor::from_vec([1.0f64, -2.0, 0.5]).unwrap()).unwrap()
+    param_of(&[1.0, -2.0, 0.5])
 }
 
-fn give(param: &Param, k: f64) {
-    param.set_grad(Tensor::from_vec([0.1 * k, -0.2 * k, 0.3 * k]).unwrap()).unwrap();
+fn give(param: &Param, gradient: &[f64]) {
+    param.set_grad(Tensor::from_slice(gradient, [gradient.len()]).unwrap()).unwrap();
 }
 
-fn close(param: &Param, expected: [f64; 3]) {
-    let given = param.tensor().to_vec::<f64>().unwrap();
+fn values(param: &Param) -> Vec<f64> {
+    param.tensor().to_vec::<f64>().unwrap()
+}
+
+fn close(given: &[f64], expected: &[f64], what: &str) {
+    assert_eq!(given.len(), expected.len(), "{what}");
     for (g, e) in given.iter().zip(expected) {
-        assert!((g - e).abs() < 1e-13, "{given:?} for {expected:?}");
+        assert!((g - e).abs() < 1e-12, "{what}: {given:?} for {expected:?}");
     }
 }
 
-fn three_steps(optimizer: &mut dyn Optimizer, param: &Param) {
-    for k in [1.0, -2.0, 3.0] {
-        give(param, k);
-        optimizer.step().unwrap();
+type Make = fn(Vec<Param>) -> Box<dyn Optimizer>;
+
+/// The cases of the fixture.
+fn optimizers() -> Vec<(&'static str, Make)> {
+    vec![
+        ("SGD", |p| Box::new(SGD::new(p, 0.1))),
+        ("SGD momentum", |p| Box::new(SGD::new(p, 0.1).momentum(0.9))),
+        ("SGD dampening", |p| Box::new(SGD::new(p, 0.1).momentum(0.9).dampening(0.5).weight_decay(0.01))),
+        ("SGD nesterov", |p| Box::new(SGD::new(p, 0.1).momentum(0.9).weight_decay(0.01).nesterov())),
+        ("Adam", |p| Box::new(Adam::new(p, 0.01))),
+        ("Adam amsgrad", |p| Box::new(Adam::new(p, 0.1).betas(0.8, 0.9).eps(1e-3).weight_decay(0.1).amsgrad())),
+        ("AdamW", |p| Box::new(AdamW::new(p, 0.01))),
+        ("AdamW amsgrad", |p| Box::new(AdamW::new(p, 0.1).betas(0.8, 0.9).eps(1e-3).weight_decay(0.1).amsgrad())),
+        ("NAdam", |p| Box::new(NAdam::new(p, 0.05).weight_decay(0.1))),
+        ("NAdam decoupled", |p| {
+            Box::new(NAdam::new(p, 0.05).weight_decay(0.1).momentum_decay(0.1).decoupled_weight_decay())
+        }),
+        ("RAdam", |p| Box::new(RAdam::new(p, 0.05).weight_decay(0.1))),
+        ("RAdam decoupled", |p| {
+            Box::new(RAdam::new(p, 0.05).betas(0.8, 0.9).weight_decay(0.1).decoupled_weight_decay())
+        }),
+        ("Adamax", |p| Box::new(Adamax::new(p, 0.05).weight_decay(0.1))),
+        ("RMSprop", |p| Box::new(RMSprop::new(p, 0.05).weight_decay(0.1))),
+        ("RMSprop centered", |p| Box::new(RMSprop::new(p, 0.05).alpha(0.9).eps(1e-3).centered())),
+        ("RMSprop momentum", |p| Box::new(RMSprop::new(p, 0.05).momentum(0.9).centered())),
+        ("Adagrad", |p| Box::new(Adagrad::new(p, 0.1).lr_decay(0.1).weight_decay(0.1).initial_accumulator_value(0.5))),
+        ("Adadelta", |p| Box::new(Adadelta::new(p, 1.0).rho(0.8).eps(1e-3).weight_decay(0.1))),
+        ("Rprop", |p| Box::new(Rprop::new(p, 0.05).etas(0.4, 1.3).step_sizes(0.01, 0.1))),
+    ]
+}
+
+#[test]
+fn optimisers_follow_pytorch() {
+    let fixture = fixture();
+    let gradients = fixture["gradients"].as_array().unwrap();
+    let cases = optimizers();
+    assert_eq!(cases.len(), fixture["optimizers"].as_object().unwrap().len());
+    for (name, make) in cases {
+        let p = param_of(&numbers(&fixture["start"]));
+        let mut optimizer = make(vec![p.clone()]);
+        for (step, (gradient, expected)) in
+            gradients.iter().zip(fixture["optimizers"][name].as_array().unwrap()).enumerate()
+        {
+            give(&p, &numbers(gradient));
+            optimizer.step().unwrap();
+            close(&values(&p), &numbers(expected), &format!("{name}, step {step}"));
+        }
     }
 }
 
 #[test]
-fn sgd_follows_pytorch() {
-    type Set = fn(Sgd) -> Sgd;
-    let cases: [(Set, [f64; 3]); 4] = [
-        (|s| s, [0.98, -1.96, 0.44]),
-        (|s| s.momentum(0.9), [0.9809, -1.9618, 0.4427]),
-        (|s| s.momentum(0.9).dampening(0.5).weight_decay(0.01), [0.97275614725, -1.9455122945, 0.428663067375]),
-        (|s| s.momentum(0.9).weight_decay(0.01).nesterov(), [0.954805612551, -1.909611225102, 0.3845045848005]),
-    ];
-    for (set, expected) in cases {
-        let p = param();
-        three_steps(&mut set(Sgd::new(vec![p.clone()], 0.1)), &p);
-        close(&p, expected);
-    }
+fn lion_follows_its_paper() {
+    // Worked out by hand: after (1 - 0.1 * 0.5) p, the step is 0.1 by the sign of 0.9 m + 0.1 g; then m = 0.99 m + 0.01 g.
+    let p = param_of(&[1.0, -2.0]);
+    let mut lion = Lion::new(vec![p.clone()], 0.1).weight_decay(0.5);
+    give(&p, &[1.0, -1.0]);
+    lion.step().unwrap();
+    close(&values(&p), &[0.85, -1.8], "the first step follows the gradient");
+    // m = (0.01, -0.01): 0.9 m + 0.1 g is (0.009 - 0.005, -0.009 + 0.01).
+    give(&p, &[-0.05, 0.1]);
+    lion.step().unwrap();
+    close(&values(&p), &[0.85 * 0.95 - 0.1, -1.8 * 0.95 - 0.1], "the second the blend");
 }
 
 #[test]
-fn adamw_follows_pytorch() {
-    let p = param();
-    three_steps(&mut AdamW::new(vec![p.clone()], 0.01), &p);
-    close(&p, [0.98993028919007, -1.989630318725492, 0.490080273572465]);
-    let p = param();
-    three_steps(&mut AdamW::new(vec![p.clone()], 0.1).betas(0.8, 0.9).eps(1e-3).weight_decay(0.1), &p);
-    close(&p, [0.876686796572064, -1.846545872354289, 0.390949753018918]);
-}
-
-#[test]
-fn a_tied_parameter_moves_once_and_groups_have_their_own_rates() {
+fn a_tied_parameter_moves_once_and_groups_have_their_own_settings() {
     let (a, b) = (param(), param());
-    let groups =
-        vec![ParamGroup::new(vec![a.clone(), a.clone()], 0.1), ParamGroup::new(vec![b.clone(), a.clone()], 1.0)];
-    let mut sgd = Sgd::with_groups(groups);
-    give(&a, 1.0);
-    give(&b, 1.0);
+    let groups = vec![
+        ParamGroup::new(vec![a.clone(), a.clone()], 0.1),
+        ParamGroup::new(vec![b.clone(), a.clone()], 1.0).momentum(0.5).weight_decay(0.1),
+    ];
+    let mut sgd = SGD::with_groups(groups);
+    let gradient = [0.1, -0.2, 0.3];
+    give(&a, &gradient);
+    give(&b, &gradient);
     sgd.step().unwrap();
-    close(&a, [0.99, -1.98, 0.47]);
-    close(&b, [0.9, -1.8, 0.2]);
+    close(&values(&a), &[0.99, -1.98, 0.47], "a");
+    close(&values(&b), &[0.8, -1.6, 0.15], "b with decay");
+    sgd.step().unwrap();
+    close(&values(&b), &[0.8 - 0.1 - 0.18, -1.6 + 0.2 + 0.36, 0.15 - 0.175 - 0.315], "b with momentum");
     sgd.zero_grad();
     assert!(a.grad().is_none());
+    let before = values(&a);
     sgd.step().unwrap();
-    close(&a, [0.99, -1.98, 0.47]);
     a.set_trainable(false);
-    give(&a, 1.0);
+    give(&a, &gradient);
     sgd.step().unwrap();
-    close(&a, [0.99, -1.98, 0.47]);
+    close(&values(&a), &before, "neither without a gradient nor frozen");
+    let c = param();
+    sgd.add_param_group(ParamGroup::new(vec![c.clone(), b], 1.0));
+    give(&c, &gradient);
+    sgd.step().unwrap();
+    close(&values(&c), &[0.9, -1.8, 0.2], "of a later group");
+    assert_eq!(sgd.groups()[2].params.len(), 1);
 }
 
 #[test]
 fn what_an_optimiser_remembers_can_be_taken_over() {
-    type Make = fn(&Param) -> Box<dyn Optimizer>;
-    let makers: [Make; 2] =
-        [|p| Box::new(AdamW::new(vec![p.clone()], 0.01)), |p| Box::new(Sgd::new(vec![p.clone()], 0.01).momentum(0.9))];
-    for make in makers {
-        let (a, b) = (param(), param());
-        let mut first = make(&a);
-        three_steps(&mut *first, &a);
+    let fixture = fixture();
+    let gradients: Vec<Vec<f64>> = fixture["gradients"].as_array().unwrap().iter().map(numbers).collect();
+    for (name, make) in optimizers() {
+        let (a, b) = (param_of(&numbers(&fixture["start"])), param_of(&[0.0; 4]));
+        let (mut first, mut second) = (make(vec![a.clone()]), make(vec![b.clone()]));
+        let half = |optimizer: &mut dyn Optimizer, p: &Param, gradients: &[Vec<f64>]| {
+            gradients.iter().for_each(|g| {
+                give(p, g);
+                optimizer.step().unwrap();
+            });
+        };
+        half(&mut *first, &a, &gradients[..4]);
+        first.set_lr(0.03);
         b.set(&a.tensor()).unwrap();
         let state = first.state_dict().unwrap();
-        let mut second = make(&b);
         second.load_state_dict(&state).unwrap();
-        three_steps(&mut *first, &a);
-        three_steps(&mut *second, &b);
-        assert_eq!(a.tensor().to_vec::<f64>().unwrap(), b.tensor().to_vec::<f64>().unwrap());
+        assert_eq!(second.lr(), 0.03);
+        half(&mut *first, &a, &gradients[4..]);
+        half(&mut *second, &b, &gradients[4..]);
+        assert_eq!(values(&a), values(&b), "{name}");
 
-        let mut odd = state.clone();
-        odd.insert("0.nothing".to_string(), Tensor::from_scalar(1.0).unwrap());
-        assert!(second.load_state_dict(&odd).unwrap_err().to_string().contains("0.nothing is unknown"));
+        let sentence = |optimizer: &mut dyn Optimizer, key: &str| {
+            let odd: StateDict = [(key.to_string(), Tensor::from_scalar(1.0).unwrap())].into();
+            optimizer.load_state_dict(&odd).unwrap_err().to_string()
+        };
+        assert!(sentence(&mut *second, "0.nothing").contains("0.nothing is unknown"));
+        assert!(sentence(&mut *second, "groups.1.lr").contains("there are 1 groups"));
+        let before = values(&b);
+        give(&b, &[0.0; 4]);
+        half(&mut *first, &a, &gradients[..1]);
+        half(&mut *second, &b, &gradients[..1]);
+        assert_ne!(values(&b), before, "{name}");
+        assert_eq!(values(&a), values(&b), "{name}: a state that does not fit changes nothing");
     }
 }
 
 #[test]
 fn settings_out_of_range_are_named() {
     let p = param();
-    give(&p, 1.0);
+    give(&p, &[0.1, -0.2, 0.3]);
     let sentence = |mut o: Box<dyn Optimizer>| o.step().unwrap_err().to_string();
+    let one = || vec![p.clone()];
     assert_eq!(
-        sentence(Box::new(Sgd::new(vec![p.clone()], -0.1))),
-        "Sgd: the learning rate is -0.1, needed is a number from 0 on"
+        sentence(Box::new(SGD::new(one(), -0.1))),
+        "SGD: the learning rate is -0.1, needed is a number from 0 on"
     );
-    assert!(sentence(Box::new(Sgd::new(vec![p.clone()], 0.1).nesterov())).starts_with("Sgd: Nesterov needs momentum"));
-    assert!(sentence(Box::new(AdamW::new(vec![p.clone()], 0.1).betas(1.0, 0.9))).starts_with("AdamW: beta 1 is 1"));
-    close(&p, [1.0, -2.0, 0.5]);
+    let groups = vec![ParamGroup::new(one(), 0.1).momentum(-1.0)];
+    assert!(sentence(Box::new(SGD::with_groups(groups))).starts_with("SGD: the momentum is -1"));
+    assert!(sentence(Box::new(SGD::new(one(), 0.1).nesterov())).starts_with("SGD: Nesterov needs momentum"));
+    assert!(sentence(Box::new(AdamW::new(one(), 0.1).betas(1.0, 0.9))).starts_with("AdamW: beta 1 is 1"));
+    assert!(sentence(Box::new(NAdam::new(one(), 0.1).eps(-1.0))).starts_with("NAdam: the eps is -1"));
+    assert!(sentence(Box::new(RMSprop::new(one(), 0.1).alpha(1.5))).starts_with("RMSprop: alpha is 1.5"));
+    assert!(sentence(Box::new(Rprop::new(one(), 0.1).etas(1.5, 1.2))).starts_with("Rprop: the etas"));
+    assert!(sentence(Box::new(Rprop::new(one(), 0.1).weight_decay(0.1))).starts_with("Rprop takes no weight decay"));
+    close(&values(&p), &[1.0, -2.0, 0.5], "nothing moved");
 }
 
 #[test]
-fn clipping_scales_to_the_joint_norm() {
+fn clipping_scales_to_the_joint_norm_or_cuts_values() {
     let (a, b) = (param(), param());
-    for p in [&a, &b] {
-        p.set_grad(Tensor::from_vec([3.0f64, 0.0, 4.0]).unwrap()).unwrap();
-    }
-    let params = [a.clone(), b];
+    let set = || [&a, &b].iter().for_each(|p| give(p, &[3.0, 0.0, -4.0]));
+    set();
+    let params = [a.clone(), b.clone(), param()];
     assert!((clip_grad_norm(&params, 1.0).unwrap() - 50f64.sqrt()).abs() < 1e-12);
     assert!((clip_grad_norm(&params, 10.0).unwrap() - 1.0).abs() < 1e-6);
     let clipped = a.grad().unwrap().to_vec::<f64>().unwrap();
     assert!((clipped[0] - 3.0 / 50f64.sqrt()).abs() < 1e-6);
+    set();
+    assert_eq!(grad_norm(&params, f64::INFINITY).unwrap(), 4.0);
+    assert_eq!(clip_grad_norm_of(&params, 7.0, 1.0).unwrap(), 14.0);
+    close(&b.grad().unwrap().to_vec::<f64>().unwrap(), &[1.5, 0.0, -2.0].map(|g| g * 14.0 / 14.000001), "L1");
+    clip_grad_value(&params, 1.75).unwrap();
+    assert_eq!(b.grad().unwrap().to_vec::<f64>().unwrap()[2], -1.75);
+    assert!(grad_norm(&params, 0.0).unwrap_err().to_string().contains("above 0, got 0"));
+}
+
+/// The cases of the fixture.
+fn schedules() -> Vec<(&'static str, Box<dyn Schedule>)> {
+    vec![
+        ("LambdaLR", Box::new(LambdaLR(|step| 0.95f64.powf(step as f64)))),
+        ("MultiplicativeLR", Box::new(MultiplicativeLR(|step| 1.0 - 0.01 * step as f64))),
+        ("StepLR", Box::new(StepLR::new(4, 0.3))),
+        ("MultiStepLR", Box::new(MultiStepLR::new([3, 5, 5, 12], 0.5))),
+        ("ConstantLR", Box::new(ConstantLR::new(0.25, 6))),
+        ("LinearLR", Box::new(LinearLR::new(0.2, 0.8, 7))),
+        ("ExponentialLR", Box::new(ExponentialLR::new(0.9))),
+        ("PolynomialLR", Box::new(PolynomialLR::new(8, 2.0))),
+        ("CosineAnnealingLR", Box::new(CosineAnnealingLR::new(6, 0.05))),
+        ("CosineAnnealingWarmRestarts", Box::new(CosineAnnealingWarmRestarts::new(3, 2, 0.01))),
+        ("CosineAnnealingWarmRestarts same", Box::new(CosineAnnealingWarmRestarts::new(4, 1, 0.0))),
+        ("OneCycleLR", Box::new(OneCycleLR::new(2.0, 20))),
+        (
+            "OneCycleLR three",
+            Box::new(
+                OneCycleLR::new(2.0, 20)
+                    .pct_start(0.4)
+                    .anneal(Anneal::Linear)
+                    .momentum(0.7, 0.8)
+                    .div_factors(10.0, 100.0)
+                    .three_phase(),
+            ),
+        ),
+        ("CyclicLR", Box::new(CyclicLR::new(0.1, 0.9, 3).down(5))),
+        ("CyclicLR 2", Box::new(CyclicLR::new(0.1, 0.9, 3).mode(CyclicMode::Triangular2).momentum(0.5, 0.6))),
+        ("CyclicLR exp", Box::new(CyclicLR::new(0.1, 0.9, 3).mode(CyclicMode::ExpRange(0.9)))),
+        (
+            "SequentialLR",
+            Box::new(
+                SequentialLR::new(LinearLR::new(0.25, 1.0, 4))
+                    .then(4, StepLR::new(3, 0.5))
+                    .then(11, CosineAnnealingLR::new(5, 0.0)),
+            ),
+        ),
+        (
+            "ChainedScheduler",
+            Box::new(ChainedScheduler::new().with(LinearLR::new(0.25, 1.0, 4)).with(ExponentialLR::new(0.9))),
+        ),
+    ]
 }
 
 #[test]
-fn schedules_start_peak_and_end_where_they_should() {
-    assert_eq!(cosine(0.0, 1.0, 0.1), 1.0);
-    assert!((cosine(1.0, 1.0, 0.1) - 0.1).abs() < 1e-12);
-    assert!((one_cycle(0.0, 1.0, 0.3) - 0.04).abs() < 1e-12);
-    assert!((one_cycle(0.3, 1.0, 0.3) - 1.0).abs() < 1e-12);
-    assert!((one_cycle(1.0, 1.0, 0.3) - 4e-6).abs() < 1e-12);
+fn schedules_follow_pytorch_and_go_on_from_their_state() {
+    let fixture = fixture();
+    let base = fixture["base"].as_f64().unwrap();
+    let cases = schedules();
+    assert_eq!(cases.len(), fixture["schedules"].as_object().unwrap().len());
+    for ((name, schedule), (_, again)) in cases.into_iter().zip(schedules()) {
+        let mut sgd = SGD::new(vec![param()], base).momentum(0.9);
+        let mut scheduler = Scheduler::new(&mut sgd, schedule);
+        let (rates, momenta) = (numbers(&fixture["schedules"][name]["lr"]), &fixture["schedules"][name]["momentum"]);
+        for (step, (rate, momentum)) in rates.iter().zip(numbers(momenta)).enumerate() {
+            if step > 0 {
+                scheduler.step(&mut sgd);
+            }
+            close(&[sgd.lr()], &[*rate], &format!("{name}, step {step}"));
+            close(&[sgd.groups()[0].momentum.unwrap_or(0.9)], &[momentum], &format!("{name}, momentum, step {step}"));
+            if step == 9 {
+                let state = scheduler.state_dict().unwrap();
+                let mut other = SGD::new(vec![param()], 77.0);
+                let mut resumed = Scheduler::new(&mut other, &*again);
+                resumed.load_state_dict(&state, &mut other).unwrap();
+                resumed.step(&mut other);
+                close(&[other.lr()], &[rates[10]], &format!("{name}, resumed"));
+                assert_eq!(resumed.last_lr(), [other.lr()]);
+                assert!(resumed.load_state_dict(&StateDict::new(), &mut other).is_err());
+            }
+        }
+    }
+}
+
+#[test]
+fn plateaus_lower_the_rate_as_in_pytorch() {
+    let fixture = fixture();
+    let metrics = numbers(&fixture["metrics"]);
+    let max = ReduceLROnPlateau::new(0.1, 1).mode(PlateauMode::Max).threshold(ThresholdMode::Abs(0.3));
+    let cases = [("min", ReduceLROnPlateau::new(0.5, 2)), ("max", max.cooldown(2).min_lr(0.001))];
+    for (name, mut plateau) in cases {
+        let mut sgd = SGD::new(vec![param()], fixture["base"].as_f64().unwrap());
+        for (step, (metric, rate)) in metrics.iter().zip(numbers(&fixture["plateaus"][name])).enumerate() {
+            let mut resumed = plateau.clone();
+            resumed.load_state_dict(&plateau.state_dict().unwrap()).unwrap();
+            assert_eq!(resumed, plateau);
+            plateau.step(*metric, &mut sgd);
+            close(&[sgd.lr()], &[rate], &format!("{name}, step {step}"));
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use esker_autograd::Param;
 use esker_tensor::{Error, Result};
 
-/// Parameters that share a learning rate and a weight decay.
+/// Parameters that share a learning rate, a weight decay and a momentum.
 #[derive(Clone, Debug)]
 pub struct ParamGroup {
     /// The parameters.
@@ -14,18 +14,27 @@ pub struct ParamGroup {
     pub lr: f64,
     /// The weight decay, 0 or more.
     pub weight_decay: f64,
+    /// The momentum (for Adam and its kin, the first beta), where it is not the optimiser's.
+    pub momentum: Option<f64>,
 }
 
 impl ParamGroup {
-    /// Parameters with a learning rate and no weight decay.
+    /// Parameters with a learning rate, no weight decay and the optimiser's momentum.
     pub fn new(params: Vec<Param>, lr: f64) -> Self {
-        Self { params, lr, weight_decay: 0.0 }
+        Self { params, lr, weight_decay: 0.0, momentum: None }
     }
 
     /// The same group with a weight decay.
     #[must_use]
     pub fn weight_decay(mut self, weight_decay: f64) -> Self {
         self.weight_decay = weight_decay;
+        self
+    }
+
+    /// The same group with a momentum of its own.
+    #[must_use]
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = Some(momentum);
         self
     }
 

@@ -1,19 +1,32 @@
-//! Optimisers: they move parameters along their gradients, in place.
+//! Optimisers: they move parameters along their gradients, in place; and schedules of their learning rates.
 
-mod adamw;
+mod adam;
+mod adam_kin;
+mod adaptive;
 mod clip;
+mod descent;
 mod group;
+mod plateau;
 mod schedule;
+mod schedules;
 mod sgd;
 mod update;
 
 use esker_tensor::Result;
 
-pub use adamw::AdamW;
-pub use clip::clip_grad_norm;
+pub use adam::{Adam, AdamRule, AdamW};
+pub use adam_kin::{Adamax, AdamaxRule, Lion, LionRule, NAdam, NAdamRule, RAdam, RAdamRule};
+pub use adaptive::{Adadelta, AdadeltaRule, Adagrad, AdagradRule, RMSprop, RMSpropRule, Rprop, RpropRule};
+pub use clip::{clip_grad_norm, clip_grad_norm_of, clip_grad_value, grad_norm};
+pub use descent::{Descent, Memory, Rule};
 pub use group::ParamGroup;
-pub use schedule::{Schedule, cosine, one_cycle};
-pub use sgd::Sgd;
+pub use plateau::{PlateauMode, ReduceLROnPlateau, ThresholdMode};
+pub use schedule::{At, ChainedScheduler, LambdaLR, Schedule, Scheduler, SequentialLR};
+pub use schedules::{
+    Anneal, ConstantLR, CosineAnnealingLR, CosineAnnealingWarmRestarts, CyclicLR, CyclicMode, ExponentialLR, LinearLR,
+    MultiStepLR, MultiplicativeLR, OneCycleLR, PolynomialLR, StepLR,
+};
+pub use sgd::{SGD, SgdRule};
 
 use crate::StateDict;
 
@@ -32,7 +45,8 @@ pub trait Optimizer {
     /// The groups of parameters, to change their settings.
     fn groups_mut(&mut self) -> &mut [ParamGroup];
 
-    /// What the optimiser remembers, by the number of the parameter: `0.exp_avg`.
+    /// What the optimiser remembers, by the number of the parameter (`0.exp_avg`), and the settings of its groups
+    /// (`groups.0.lr`).
     ///
     /// # Errors
     /// `OutOfMemory`.

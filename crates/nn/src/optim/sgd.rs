@@ -1,141 +1,83 @@
 //! Stochastic gradient descent.
 
-use esker_autograd::{Param, Tensor};
-use esker_ops::{Array, MapOp, Ops};
+use esker_ops::Array;
 use esker_tensor::{Error, Result};
 
-use super::group::{at_least_zero, once};
-use super::update::{add_scaled, copy_like, each, entries, in_place, number, scale, snapshot};
-use super::{Optimizer, ParamGroup};
-use crate::StateDict;
+use super::group::at_least_zero;
+use super::update::{add_scaled, copy_like, decayed, scale};
+use super::{Descent, Memory, ParamGroup, Rule};
 
 /// `torch.optim.SGD`: with `g` the gradient plus `weight_decay` times the parameter,
 /// `v = momentum v + (1 - dampening) g` (the first `v` is `g`), and the parameter moves by `-lr v`
 /// (`-lr (g + momentum v)` with Nesterov, `-lr g` without momentum).
-#[derive(Debug)]
-pub struct Sgd {
-    groups: Vec<ParamGroup>,
+pub type SGD = Descent<SgdRule>;
+
+/// Settings of [`SGD`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SgdRule {
     momentum: f64,
     dampening: f64,
     nesterov: bool,
-    velocity: Vec<Option<Array>>,
 }
 
-impl Sgd {
-    /// Plain descent.
-    pub fn new(params: Vec<Param>, lr: f64) -> Self {
-        Self::with_groups(vec![ParamGroup::new(params, lr)])
-    }
-
-    /// Over groups with settings of their own.
-    pub fn with_groups(groups: Vec<ParamGroup>) -> Self {
-        let groups = once(groups);
-        let velocity = groups.iter().flat_map(|g| &g.params).map(|_| None).collect();
-        Self { groups, momentum: 0.0, dampening: 0.0, nesterov: false, velocity }
-    }
-
+impl Descent<SgdRule> {
     /// With momentum, from 0 on.
     #[must_use]
     pub fn momentum(mut self, momentum: f64) -> Self {
-        self.momentum = momentum;
+        self.rule.momentum = momentum;
         self
     }
 
     /// With the gradient damped as it enters the velocity, from 0 on.
     #[must_use]
     pub fn dampening(mut self, dampening: f64) -> Self {
-        self.dampening = dampening;
+        self.rule.dampening = dampening;
         self
     }
 
     /// With Nesterov's look-ahead; needs momentum and no dampening.
     #[must_use]
     pub fn nesterov(mut self) -> Self {
-        self.nesterov = true;
+        self.rule.nesterov = true;
         self
     }
+}
 
-    /// With weight decay in every group.
-    #[must_use]
-    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.groups.iter_mut().for_each(|g| g.weight_decay = weight_decay);
-        self
-    }
+impl Rule for SgdRule {
+    const NAME: &'static str = "SGD";
+    const ARRAYS: &'static [&'static str] = &["momentum_buffer"];
 
-    fn check(&self) -> Result<()> {
-        self.groups.iter().try_for_each(|g| g.check("Sgd"))?;
-        at_least_zero("Sgd", "momentum", self.momentum)?;
-        at_least_zero("Sgd", "dampening", self.dampening)?;
-        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
+    fn check(&self, group: &ParamGroup) -> Result<()> {
+        let momentum = group.momentum.unwrap_or(self.momentum);
+        at_least_zero(Self::NAME, "momentum", momentum)?;
+        at_least_zero(Self::NAME, "dampening", self.dampening)?;
+        if self.nesterov && (momentum == 0.0 || self.dampening != 0.0) {
             return Err(Error::kernel(format!(
-                "Sgd: Nesterov needs momentum and no dampening, given are {} and {}",
-                self.momentum, self.dampening
+                "SGD: Nesterov needs momentum and no dampening, given are {momentum} and {}",
+                self.dampening
             )));
         }
         Ok(())
     }
-}
 
-impl Optimizer for Sgd {
-    fn step(&mut self) -> Result<()> {
-        self.check()?;
-        let (momentum, dampening, nesterov) = (self.momentum, self.dampening, self.nesterov);
-        each(&self.groups, &mut self.velocity, |group, param, grad, velocity| {
-            param.update(|p| {
-                let mut decayed = None;
-                if group.weight_decay != 0.0 {
-                    let mut sum = p.mul(&number(group.weight_decay, p)?)?;
-                    in_place(MapOp::Add, &mut sum, grad.array())?;
-                    decayed = Some(sum);
-                }
-                let g = decayed.as_ref().unwrap_or(grad.array());
-                if momentum == 0.0 {
-                    return add_scaled(p, g, -group.lr);
-                }
-                let v = match velocity {
-                    Some(v) => {
-                        scale(v, momentum)?;
-                        add_scaled(v, g, 1.0 - dampening)?;
-                        v
-                    }
-                    None => velocity.insert(copy_like(g, p)?),
-                };
-                if nesterov {
-                    add_scaled(p, g, -group.lr)?;
-                    return add_scaled(p, v, -group.lr * momentum);
-                }
-                add_scaled(p, v, -group.lr)
-            })
-        })
-    }
-
-    fn groups(&self) -> &[ParamGroup] {
-        &self.groups
-    }
-
-    fn groups_mut(&mut self) -> &mut [ParamGroup] {
-        &mut self.groups
-    }
-
-    fn state_dict(&self) -> Result<StateDict> {
-        let known = self.velocity.iter().enumerate().filter_map(|(i, v)| Some((i, v.as_ref()?)));
-        known.map(|(i, v)| Ok((format!("{i}.momentum_buffer"), snapshot(v)?))).collect()
-    }
-
-    fn load_state_dict(&mut self, state: &StateDict) -> Result<()> {
-        let entries = entries("Sgd", &self.groups, state, &["momentum_buffer"])?;
-        let mut velocity: Vec<Option<Array>> = self.velocity.iter().map(|_| None).collect();
-        for (i, _, tensor) in entries {
-            if let Some(slot) = velocity.get_mut(i) {
-                *slot = Some(own(tensor)?);
-            }
+    fn update(&self, group: &ParamGroup, p: &mut Array, grad: &Array, memory: &mut Memory) -> Result<()> {
+        let momentum = group.momentum.unwrap_or(self.momentum);
+        let g = decayed(grad, p, group.weight_decay)?;
+        if momentum == 0.0 {
+            return add_scaled(p, &g, -group.lr);
         }
-        self.velocity = velocity;
-        Ok(())
+        let v = match memory.get(0) {
+            Some(v) => {
+                scale(v, momentum)?;
+                add_scaled(v, &g, 1.0 - self.dampening)?;
+                v
+            }
+            None => memory.set(0, copy_like(&g, p)?)?,
+        };
+        if self.nesterov {
+            add_scaled(p, &g, -group.lr)?;
+            return add_scaled(p, v, -group.lr * momentum);
+        }
+        add_scaled(p, v, -group.lr)
     }
-}
-
-/// A copy that the optimiser alone holds.
-pub(super) fn own(tensor: &Tensor) -> Result<Array> {
-    copy_like(tensor.array(), tensor.array())
 }

@@ -1,11 +1,10 @@
-//! In-place arithmetic on arrays and what optimisers remember about parameters.
+//! In-place arithmetic on arrays, for the rules.
+
+use std::borrow::Cow;
 
 use esker_autograd::{Param, Tensor};
-use esker_ops::{Array, Map, MapOp, Ops, Value, backend};
-use esker_tensor::{Error, Layout, Result};
-
-use super::ParamGroup;
-use crate::StateDict;
+use esker_ops::{Array, Kernel, Map, MapOp, Ops, Random, Value, backend};
+use esker_tensor::{Layout, Result};
 
 /// `target = op(target, other)`, without an allocation.
 pub(super) fn in_place(op: MapOp, target: &mut Array, other: &Array) -> Result<()> {
@@ -18,6 +17,12 @@ pub(super) fn scale(target: &mut Array, factor: f64) -> Result<()> {
     in_place(MapOp::Mul, target, &factor)
 }
 
+/// `target += value`.
+pub(super) fn add_number(target: &mut Array, value: f64) -> Result<()> {
+    let value = number(value, target)?;
+    in_place(MapOp::Add, target, &value)
+}
+
 /// `target += factor * other`.
 pub(super) fn add_scaled(target: &mut Array, other: &Array, factor: f64) -> Result<()> {
     if factor == 1.0 {
@@ -27,21 +32,59 @@ pub(super) fn add_scaled(target: &mut Array, other: &Array, factor: f64) -> Resu
     in_place(MapOp::Add, target, &scaled)
 }
 
+/// `mean = decay * mean + (1 - decay) * new`.
+pub(super) fn average(mean: &mut Array, new: &Array, decay: f64) -> Result<()> {
+    scale(mean, decay)?;
+    add_scaled(mean, new, 1.0 - decay)
+}
+
+/// The gradient with the parameter's pull towards 0: `g + weight_decay * p`.
+pub(super) fn decayed<'g>(g: &'g Array, p: &Array, weight_decay: f64) -> Result<Cow<'g, Array>> {
+    if weight_decay == 0.0 {
+        return Ok(Cow::Borrowed(g));
+    }
+    let mut sum = p.mul(&number(weight_decay, p)?)?;
+    in_place(MapOp::Add, &mut sum, g)?;
+    Ok(Cow::Owned(sum))
+}
+
+/// `1 - beta^step`.
+pub(super) fn correction(beta: f64, step: f64) -> f64 {
+    1.0 - beta.powf(step)
+}
+
 /// A scalar of the array's dtype and device.
 pub(super) fn number(value: f64, like: &Array) -> Result<Array> {
     <Array as Value>::scalar(value, like.dtype(), like.device())
 }
 
-/// A copy that lies as the parameter does, so that steps run over memory in order.
-pub(super) fn copy_like(from: &Array, param: &Array) -> Result<Array> {
-    let layout = match param.layout().dense_order() {
-        Some(order) => Layout::dense(*param.shape(), &order),
-        None => Layout::contiguous(*param.shape()),
-    };
-    let mut copy = [Array::uninit(&from.meta(), layout)?];
-    backend(from.device())?.run(&esker_ops::Kernel::Copy, &[from], &mut copy)?;
+/// Dense, in the order of `like`, so that steps run over memory in order.
+fn dense(like: &Array) -> Layout {
+    match like.layout().dense_order() {
+        Some(order) => Layout::dense(*like.shape(), &order),
+        None => Layout::contiguous(*like.shape()),
+    }
+}
+
+/// A copy that lies as `like` does.
+pub(super) fn copy_like(from: &Array, like: &Array) -> Result<Array> {
+    let mut copy = [Array::uninit(&from.meta(), dense(like))?];
+    backend(from.device())?.run(&Kernel::Copy, &[from], &mut copy)?;
     let [copy] = copy;
     Ok(copy)
+}
+
+/// One value in every place, lying as `like` does.
+pub(super) fn filled(like: &Array, value: f64) -> Result<Array> {
+    let mut filled = [Array::uninit(&like.meta(), dense(like))?];
+    backend(like.device())?.run(&Kernel::Random(Random::Fill(value.into())), &[], &mut filled)?;
+    let [filled] = filled;
+    Ok(filled)
+}
+
+/// Zeros that lie as `like` does.
+pub(super) fn zeros(like: &Array) -> Result<Array> {
+    filled(like, 0.0)
 }
 
 /// The gradient as it stands, when the parameter takes part in the step.
@@ -49,63 +92,7 @@ pub(super) fn gradient(param: &Param) -> Option<Tensor> {
     if param.is_trainable() { param.grad() } else { None }
 }
 
-/// The parameters of all groups with what is remembered of each.
-pub(super) fn each<S>(
-    groups: &[ParamGroup],
-    memory: &mut [S],
-    mut step: impl FnMut(&ParamGroup, &Param, &Tensor, &mut S) -> Result<()>,
-) -> Result<()> {
-    let params = groups.iter().flat_map(|g| g.params.iter().map(move |p| (g, p)));
-    for ((group, param), memory) in params.zip(memory) {
-        if let Some(grad) = gradient(param) {
-            step(group, param, &grad, memory)?;
-        }
-    }
-    Ok(())
-}
-
 /// A remembered array as a tensor that a later step cannot change.
 pub(super) fn snapshot(array: &Array) -> Result<Tensor> {
     Ok(Tensor::from_array(copy_like(array, array)?))
-}
-
-/// The entries of a state dict as `(parameter, what)`, checked to be tensors like the parameter or scalars.
-pub(super) fn entries<'a>(
-    optimizer: &str,
-    groups: &[ParamGroup],
-    state: &'a StateDict,
-    known: &[&str],
-) -> Result<Vec<(usize, &'a str, &'a Tensor)>> {
-    let params: Vec<&Param> = groups.iter().flat_map(|g| &g.params).collect();
-    let entry = |(name, tensor): (&'a String, &'a Tensor)| {
-        let split = name.split_once('.').and_then(|(i, what)| Some((i.parse::<usize>().ok()?, what)));
-        let found = split.filter(|(_, what)| known.contains(what));
-        let Some((i, what)) = found else {
-            return Err(Error::format(format!(
-                "{optimizer}: {name} is unknown; entries are called by a number and one of {}",
-                known.join(", ")
-            )));
-        };
-        let Some(param) = params.get(i) else {
-            return Err(Error::format(format!(
-                "{optimizer}: {name} is given, but there are {} parameters",
-                params.len()
-            )));
-        };
-        let fits = if what == "step" {
-            tensor.numel() == 1
-        } else {
-            *tensor.shape() == param.shape() && tensor.dtype() == param.dtype()
-        };
-        if !fits {
-            let (shape, dtype) = (tensor.shape(), tensor.dtype());
-            return Err(Error::format(format!(
-                "{optimizer}: {name} is {shape:?} {dtype}, the parameter {:?} {}",
-                param.shape(),
-                param.dtype()
-            )));
-        }
-        Ok((i, what, tensor))
-    };
-    state.iter().map(entry).collect()
 }
