@@ -4,7 +4,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use esker::cpu::{Isa, force_isa, set_num_threads};
-use esker::ops::kernel::{Conv2d, Pool2d};
 use esker::ops::{Map, MapOp};
 use esker::prelude::*;
 use esker::tensor::philox::Key;
@@ -32,9 +31,8 @@ impl Net {
 
     fn loss(&self, x: &Tensor, target: &Tensor, step: u64) -> Result<Tensor> {
         let p: Vec<Tensor> = self.params.iter().map(Param::tensor).collect();
-        let conv = Conv2d { padding: [1, 1], ..Conv2d::default() };
-        let x = x.conv2d(&p[0], conv)?.add(&p[1].reshape([1, 16, 1, 1])?)?.relu()?;
-        let x = x.max_pool2d(Pool2d::square(2))?.0.conv2d(&p[2], Conv2d { padding: [1, 1], stride: [2, 2], ..conv })?;
+        let x = x.conv2d(&p[0], Some(&p[1]), 1, 1, 1, 1)?.relu()?;
+        let x = x.max_pool2d(2, (), 0, 1, false)?.conv2d(&p[2], None, 2, 1, 1, 1)?;
         let x = x.slice(2, 0, 3, 1)?.slice(3, -3, i64::MAX, 1)?.flatten(1, -1)?.matmul(&p[3])?;
         let x = x.layer_norm(&p[4], &p[5], 1e-5)?.gelu()?.dropout(0.2, true, Key(1000 + step))?;
         let logits = x.matmul(&p[6])?.add(&p[7])?;

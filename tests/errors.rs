@@ -51,9 +51,9 @@ fn each_mistake_has_its_sentence() {
             "index_select: the index must be int64, got float32",
         ),
         (
-            sentence(zeros(&[1, 1, 2, 2]).conv2d(&zeros(&[1, 1, 3, 3]), esker::ops::kernel::Conv2d::default())),
+            sentence(zeros(&[1, 1, 2, 2]).conv2d(&zeros(&[1, 1, 3, 3]), None, 1, 0, 1, 1)),
             "Shape",
-            "conv2d: the window spans 3 but the padded input has only 2 (2 + 2 x 0)",
+            "conv2d: convolution: the window spans 3 but the padded input has only 2 (2 + 2 x 0)",
         ),
         (
             sentence(Tensor::full(0.0, [usize::MAX, 4], DType::F32, Device::Cpu)),

@@ -91,9 +91,9 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "conv groups are ignored in the weight gradient",
-        file: "crates/ops/src/op/conv.rs",
-        from: "_ => cx.x(0)?.conv2d_weight_grad(dy, self.conv, [ws[2], ws[3]]),",
-        to: "_ => cx.x(0)?.conv2d_weight_grad(dy, crate::kernel::Conv2d { dilation: [1, 1], ..self.conv }, [ws[2], ws[3]]),",
+        file: "crates/ops/src/op/convolution.rs",
+        from: "_ => cx.x(0)?.convolution_weight_grad(dy, self.conv, [ws[2], ws[3]]),",
+        to: "_ => cx.x(0)?.convolution_weight_grad(dy, crate::kernel::Conv2d { dilation: [1, 1], ..self.conv }, [ws[2], ws[3]]),",
     },
 ];
 

@@ -1,4 +1,6 @@
-//! Max pooling on channels-last memory, vectorised over the channels.
+//! Pooling on channels-last memory, vectorised over the channels.
+
+mod mean;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +9,7 @@ use esker_ops::kernel::Pool2d;
 use esker_ops::{Array, PoolPass};
 use esker_tensor::{DType, Error, Result};
 
-use crate::lanes::{self, Lanes, Real, Task};
+use crate::lanes::{self, Lanes, Num, Task};
 use crate::operand::{self, Shared, channels_last, in_order, is_half, parallel, source, target, with_order};
 
 /// Runs a pooling pass.
@@ -15,15 +17,27 @@ use crate::operand::{self, Shared, channels_last, in_order, is_half, parallel, s
 /// # Errors
 /// `Kernel` for an index outside its plane; those of copies.
 pub(crate) fn run(pass: PoolPass, pool: &Pool2d, inputs: &[&Array], outputs: &mut [Array]) -> Result<()> {
-    match inputs.first().map(|x| x.dtype()) {
-        Some(dtype) if is_half(dtype) => operand::through_f32(inputs, outputs, |x, y| run(pass, pool, x, y)),
-        Some(DType::F32) => run_as::<f32>(pass, pool, inputs, outputs),
-        Some(DType::F64) => run_as::<f64>(pass, pool, inputs, outputs),
-        dtype => Err(Error::unavailable(format!("pooling of {dtype:?} has no kernel; cast it to a float first"))),
+    let Some(dtype) = inputs.first().map(|x| x.dtype()) else {
+        return Err(Error::kernel("pooling got no operands"));
+    };
+    match (pass, dtype) {
+        (_, dtype) if is_half(dtype) => operand::through_f32(inputs, outputs, |x, y| run(pass, pool, x, y)),
+        (PoolPass::Mean(divisor), DType::F32) => mean::run::<f32>(pool, divisor, false, inputs, outputs),
+        (PoolPass::Mean(divisor), DType::F64) => mean::run::<f64>(pool, divisor, false, inputs, outputs),
+        (PoolPass::MeanInput(divisor), DType::F32) => mean::run::<f32>(pool, divisor, true, inputs, outputs),
+        (PoolPass::MeanInput(divisor), DType::F64) => mean::run::<f64>(pool, divisor, true, inputs, outputs),
+        (_, DType::F32) => run_as::<f32>(pass, pool, inputs, outputs),
+        (_, DType::F64) => run_as::<f64>(pass, pool, inputs, outputs),
+        (_, DType::U8) => run_as::<u8>(pass, pool, inputs, outputs),
+        (_, DType::I8) => run_as::<i8>(pass, pool, inputs, outputs),
+        (_, DType::I16) => run_as::<i16>(pass, pool, inputs, outputs),
+        (_, DType::I32) => run_as::<i32>(pass, pool, inputs, outputs),
+        (_, DType::I64) => run_as::<i64>(pass, pool, inputs, outputs),
+        _ => Err(Error::unavailable(format!("pooling of {dtype:?} has no kernel; cast it to a float first"))),
     }
 }
 
-fn run_as<T: Real>(pass: PoolPass, pool: &Pool2d, inputs: &[&Array], outputs: &mut [Array]) -> Result<()> {
+fn run_as<T: Num>(pass: PoolPass, pool: &Pool2d, inputs: &[&Array], outputs: &mut [Array]) -> Result<()> {
     let last = channels_last();
     match (pass, inputs, outputs) {
         (PoolPass::Max, [x], [y, index]) => {
@@ -52,7 +66,7 @@ fn sizes(x: &Array) -> Result<[usize; 4]> {
 /// Channels of a block, whose running maximum stays in the first cache.
 const BLOCK: usize = 128;
 
-fn max<T: Real>(pool: &Pool2d, x: &Array, y: &mut Array, index: &mut Array) -> Result<()> {
+fn max<T: Num>(pool: &Pool2d, x: &Array, y: &mut Array, index: &mut Array) -> Result<()> {
     let ([_, c, h, w], [n, _, oh, ow]) = (sizes(x)?, sizes(y)?);
     let (x, y, index) = (source::<T>(x), target::<T>(y)?, target::<i64>(index)?);
     let cost = ow * c * pool.kernel[0] * pool.kernel[1];
@@ -85,7 +99,7 @@ fn taps(pool: &Pool2d, axis: usize, out: usize, size: usize) -> (usize, usize) {
     (first.max(0) as usize, left.min(pool.kernel[axis] as isize - skip).max(0) as usize)
 }
 
-impl<T: Real> Task<T> for Max<'_, T> {
+impl<T: Num> Task<T> for Max<'_, T> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Lanes<E = T>>(self) {
@@ -105,7 +119,7 @@ impl<T: Real> Task<T> for Max<'_, T> {
     }
 }
 
-impl<T: Real> Max<'_, T> {
+impl<T: Num> Max<'_, T> {
     /// One window of one block of channels.
     ///
     /// # Safety
@@ -151,7 +165,7 @@ impl<T: Real> Max<'_, T> {
 /// Channels of a block of the passes by index.
 const STRIP: usize = 64;
 
-fn unpool<T: Real>(dy: &Array, index: &Array, dx: &mut Array) -> Result<()> {
+fn unpool<T: Num>(dy: &Array, index: &Array, dx: &mut Array) -> Result<()> {
     let ([n, c, oh, ow], [_, _, h, w]) = (sizes(dy)?, sizes(dx)?);
     let (dy, index, dx) = (source::<T>(dy), source::<i64>(index), target::<T>(dx)?);
     let (strips, outside) = (c.div_ceil(STRIP), AtomicBool::new(false));
@@ -182,7 +196,7 @@ fn unpool<T: Real>(dy: &Array, index: &Array, dx: &mut Array) -> Result<()> {
     found_inside(outside, h, w)
 }
 
-fn pick<T: Real>(x: &Array, index: &Array, y: &mut Array) -> Result<()> {
+fn pick<T: Num>(x: &Array, index: &Array, y: &mut Array) -> Result<()> {
     let ([_, c, h, w], [n, _, oh, ow]) = (sizes(x)?, sizes(y)?);
     let (x, index, y) = (source::<T>(x), source::<i64>(index), target::<T>(y)?);
     let outside = AtomicBool::new(false);
@@ -221,7 +235,7 @@ mod tests {
     use crate::test::{from_f64, layouts, out, out_last, same_bits, signal};
 
     fn pool(kernel: usize, stride: usize, padding: usize, dilation: usize) -> Pool2d {
-        Pool2d { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2] }
+        Pool2d { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2], ceil: false }
     }
 
     fn output(p: &Pool2d, size: usize) -> usize {

@@ -95,7 +95,7 @@ fn unspecified(op: &Op, x: &[Array]) -> Option<&'static str> {
             let open = values.iter().any(|&v| !exact(v));
             open.then_some("casts of floats beyond an integer's range are undefined in ONNX")
         }
-        Op::Amax(_) | Op::Max(_) | Op::Min(_) | Op::Argmax(_) | Op::Argmin(_) | Op::MaxPool2d(_) => {
+        Op::Amax(_) | Op::Max(_) | Op::Min(_) | Op::Argmax(_) | Op::Argmin(_) | Op::MaxPool(_) => {
             values.iter().any(|v| v.is_nan()).then_some("ONNX does not say what NaN does in extremes")
         }
         Op::Mean(_) | Op::Normalize(_) => values.is_empty().then_some("ONNX does not say what the mean of nothing is"),

@@ -6,7 +6,6 @@ mod build;
 use build::{Field, attr_ints, file, initializer, input, int, message, node, text};
 use esker_graph::{InputSpec, Sym, capture};
 use esker_onnx::{ExportOptions, export, import, load};
-use esker_ops::kernel::{Conv2d, Pool2d};
 use esker_ops::{Array, Ops};
 use esker_tensor::{DType, Result, Shape};
 use proptest::prelude::*;
@@ -146,8 +145,7 @@ fn net() -> Vec<u8> {
     };
     let (w1, w2, g) = (weight(&[2, 1, 3, 3]), weight(&[8, 4]), weight(&[4]));
     let model = |x: &Sym| -> Result<Sym> {
-        let (x, _) =
-            x.conv2d(&w1, Conv2d { padding: [1, 1], ..Conv2d::default() })?.relu()?.max_pool2d(Pool2d::square(2))?;
+        let x = x.conv2d(&w1, None, 1, 1, 1, 1)?.relu()?.max_pool2d(2, (), 0, 1, false)?;
         let n = x.array().shape()[0];
         let x = x.reshape([n, 8])?.matmul(&w2)?.layer_norm(&g, &g, 1e-5)?.gelu()?;
         let x = x.reshape([n, 1, 4])?.expand([n, 3, 4])?.slice(1, 0, 2, 1)?.permute([0, 2, 1])?;

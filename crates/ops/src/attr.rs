@@ -310,9 +310,62 @@ impl From<()> for Ints {
     }
 }
 
+/// Floats for each dimension, where one may stand for all of them.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Floats(SmallVec<[F64Bits; 2]>);
+
+impl Floats {
+    /// The numbers as written.
+    pub fn get(&self) -> Vec<f64> {
+        self.0.iter().map(|x| x.get()).collect()
+    }
+}
+
+impl From<f64> for Floats {
+    fn from(x: f64) -> Self {
+        Self(smallvec![x.into()])
+    }
+}
+
+impl From<&[f64]> for Floats {
+    fn from(list: &[f64]) -> Self {
+        Self(list.iter().map(|&x| x.into()).collect())
+    }
+}
+
+/// What surrounds the input of a convolution.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Padding {
+    /// So much that, with a stride of 1, the output is as large as the input; an odd rest goes to the end.
+    Same,
+    /// Nothing.
+    Valid,
+    /// So many zeros on both sides.
+    Sizes(Ints),
+}
+
+macro_rules! padding {
+    ($($T:ty),*) => {$(
+        impl From<$T> for Padding {
+            fn from(sizes: $T) -> Self {
+                Self::Sizes(sizes.into())
+            }
+        }
+    )*};
+}
+
+padding!(Ints, i64, [i64; 1], [i64; 2], [i64; 3], &[i64]);
+
 /// An attribute that may be left out: `()` or `None`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Opt<T>(Option<T>);
+
+impl<T> Opt<T> {
+    /// The value, if given.
+    pub const fn as_ref(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+}
 
 impl<T: Copy> Opt<T> {
     /// The value, if given.
@@ -343,4 +396,22 @@ macro_rules! opt {
     )*};
 }
 
-opt!(f64 => F64Bits, i64 => i64, esker_tensor::DType => esker_tensor::DType);
+opt!(f64 => F64Bits, i64 => i64, bool => bool, Ints => Ints, Floats => Floats, esker_tensor::DType => esker_tensor::DType);
+
+impl From<i64> for Opt<Ints> {
+    fn from(n: i64) -> Self {
+        Self(Some(n.into()))
+    }
+}
+
+impl<const N: usize> From<[i64; N]> for Opt<Ints> {
+    fn from(list: [i64; N]) -> Self {
+        Self(Some(list.into()))
+    }
+}
+
+impl From<f64> for Opt<Floats> {
+    fn from(x: f64) -> Self {
+        Self(Some(x.into()))
+    }
+}

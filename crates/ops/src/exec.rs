@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use esker_tensor::{DType, Device, Dims, Error, Layout, Result};
 use smallvec::SmallVec;
 
-use crate::{Array, ConvPass, Kernel, Lowering, Meta, Metas, Op, Outs, PoolPass, Promote, Value, backend};
+use crate::{Array, ConvPass, Kernel, Lowering, Meta, Metas, Op, Outs, Promote, Value, backend};
 
 impl Value for Array {
     fn meta(&self) -> Meta {
@@ -115,8 +115,7 @@ fn output_layout(kernel: &Kernel, inputs: &[&Array], out: &Meta) -> Layout {
             let full = inputs.iter().filter(|x| *x.shape() == out.shape && !x.layout().is_contiguous());
             full.filter_map(|x| x.layout().dense_order()).next()
         }
-        Kernel::Conv(ConvPass::Forward | ConvPass::Input, _)
-        | Kernel::Pool(PoolPass::Max | PoolPass::MaxInput | PoolPass::MaxGather, _) => Some(Dims::from([0, 2, 3, 1])),
+        Kernel::Conv(ConvPass::Forward | ConvPass::Input, _) | Kernel::Pool(..) => Some(Dims::from([0, 2, 3, 1])),
         _ => None,
     };
     match order {

@@ -258,6 +258,60 @@ macro_rules! function_rows {
             /// comes later, `enable_gqa` lets several heads of the query share one of key and value. A query that may look
             /// nowhere gives 0. `scale` is `1 / sqrt(d)` unless given.
             ScaledDotProductAttention scaled_dot_product_attention (query, key, value | attn_mask; dropout_p: F64Bits = 0.0, is_causal: bool = false, scale: Opt<F64Bits> = (), enable_gqa: bool = false, dropout_key: Key) -> 1;
+            /// Convolution of `[n, c, l]` with `weight [k, c / groups, r]`, `bias [k]`.
+            Conv1d conv1d (
+                input, weight | bias; stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1, groups: i64 = 1
+            ) -> 1;
+            /// Convolution of `[n, c, h, w]` with `weight [k, c / groups, r, s]`, `bias [k]`.
+            Conv2d conv2d (
+                input, weight | bias; stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1, groups: i64 = 1
+            ) -> 1;
+            /// Convolution of `[n, c, d, h, w]` with `weight [k, c / groups, q, r, s]`, `bias [k]`.
+            Conv3d conv3d (
+                input, weight | bias; stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1, groups: i64 = 1
+            ) -> 1;
+            /// Transposed convolution of `[n, k, l]` with `weight [k, c / groups, r]`, `bias [c]`.
+            ConvTranspose1d conv_transpose1d (
+                input, weight | bias;
+                stride: Ints = 1, padding: Ints = 0, output_padding: Ints = 0, groups: i64 = 1, dilation: Ints = 1
+            ) -> 1;
+            /// Transposed convolution of `[n, k, h, w]` with `weight [k, c / groups, r, s]`, `bias [c]`.
+            ConvTranspose2d conv_transpose2d (
+                input, weight | bias;
+                stride: Ints = 1, padding: Ints = 0, output_padding: Ints = 0, groups: i64 = 1, dilation: Ints = 1
+            ) -> 1;
+            /// Largest in each window of `[n, c, l]`.
+            MaxPool1d max_pool1d (
+                input;
+                kernel_size: Ints, stride: Opt<Ints> = (), padding: Ints = 0, dilation: Ints = 1, ceil_mode: bool = false
+            ) -> 1;
+            /// Largest in each window of `[n, c, h, w]`.
+            MaxPool2d max_pool2d (
+                input;
+                kernel_size: Ints, stride: Opt<Ints> = (), padding: Ints = 0, dilation: Ints = 1, ceil_mode: bool = false
+            ) -> 1;
+            /// Largest in each window of `[n, c, l]`, and its place: `(values, i64 indices)`.
+            MaxPool1dWithIndices max_pool1d_with_indices (
+                input;
+                kernel_size: Ints, stride: Opt<Ints> = (), padding: Ints = 0, dilation: Ints = 1, ceil_mode: bool = false
+            ) -> 2;
+            /// Largest in each window of `[n, c, h, w]`, and its place in the plane: `(values, i64 indices)`.
+            MaxPool2dWithIndices max_pool2d_with_indices (
+                input;
+                kernel_size: Ints, stride: Opt<Ints> = (), padding: Ints = 0, dilation: Ints = 1, ceil_mode: bool = false
+            ) -> 2;
+            /// Mean of each window of `[n, c, l]`.
+            AvgPool1d avg_pool1d (
+                input;
+                kernel_size: Ints, stride: Opt<Ints> = (), padding: Ints = 0, ceil_mode: bool = false,
+                count_include_pad: bool = true
+            ) -> 1;
+            /// Mean of each window of `[n, c, h, w]`.
+            AvgPool2d avg_pool2d (
+                input;
+                kernel_size: Ints, stride: Opt<Ints> = (), padding: Ints = 0, ceil_mode: bool = false,
+                count_include_pad: bool = true, divisor_override: Opt<i64> = ()
+            ) -> 1;
             /// Tensors of one shape along a new dimension.
             Stack stack [tensors; dim: i64 = 0] -> 1;
             /// The slices along a dimension, one tensor each.

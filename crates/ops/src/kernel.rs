@@ -158,7 +158,8 @@ pub struct Conv2d {
     pub groups: usize,
 }
 
-/// The operands of a pooling call. `x [n, c, h, w]`, `y, index [n, c, oh, ow]`; `index` is i64, `h * w_size + w`.
+/// The operands of a pooling call. `x [n, c, h, w]`, `y, index [n, c, oh, ow]`; `index` is i64, `h * w_size + w`. The
+/// output's size says how many windows there are; the last may reach beyond the padding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PoolPass {
     /// `x -> (y, index)`: largest in each window; ties give the first, NaN wins.
@@ -167,9 +168,24 @@ pub enum PoolPass {
     MaxInput,
     /// `(x, index) -> y`: the elements of x at index (what differentiates `MaxInput`).
     MaxGather,
+    /// `x -> y`: the sum of each window (its taps side by side) divided; padding counts as 0.
+    Mean(Divisor),
+    /// `dy -> dx`: each element of dy, divided, added to its window.
+    MeanInput(Divisor),
 }
 
-/// Geometry of a 2-d pooling window, each pair as (height, width). Padding counts as minus infinity.
+/// What the sum of a window is divided by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Divisor {
+    /// The number of its taps that lie in the input or its padding.
+    Padded,
+    /// The number of its taps that lie in the input.
+    Inside,
+    /// A number.
+    Fixed(usize),
+}
+
+/// Geometry of a 2-d pooling window, each pair as (height, width). For the largest, padding counts as minus infinity.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Pool2d {
     /// Size of the window.
@@ -180,6 +196,8 @@ pub struct Pool2d {
     pub padding: [usize; 2],
     /// Distance between taps.
     pub dilation: [usize; 2],
+    /// Whether the last windows may reach beyond the padding.
+    pub ceil: bool,
 }
 
 /// Fills and masks. Element `i` (row-major) of a random fill depends on (key, i) alone: word `i % 4` of Philox block

@@ -26,13 +26,13 @@ pub mod table;
 mod value;
 
 pub use array::Array;
-pub use attr::{Axes, F64Bits, Ints, Opt, Sizes};
+pub use attr::{Axes, F64Bits, Floats, Ints, Opt, Padding, Sizes};
 pub use backend::{Backend, backend, register};
 pub use esker_tensor as tensor;
 pub use exec::{Prepared, prepare, run};
 pub use function::{Call, FnRule, IntoOuts};
 pub use half;
-pub use kernel::{Bits, Cmp, ConvPass, Fold, Kernel, Map, PoolPass, Random, Row};
+pub use kernel::{Bits, Cmp, ConvPass, Divisor, Fold, Kernel, Map, PoolPass, Random, Row};
 pub use map::{ElemFn, MapInfo, MapOnnx, MapVisitor, NumFn, sum_to};
 pub use onnx::{Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef};
 pub use rule::{Grad, Grads, Lowering, OpRule, Promote, View, Vjp};

@@ -4,7 +4,7 @@
 use esker_tensor::philox::Key;
 use esker_tensor::{DType, Device, Error, Result};
 
-use crate::{Axes, Call, F64Bits, Ints, Op, Opt, Sizes};
+use crate::{Axes, Call, F64Bits, Floats, Ints, Op, Opt, Padding, Sizes};
 
 /// A row's call, as the row states it.
 #[derive(Clone, Debug)]
@@ -123,8 +123,15 @@ pub enum AttrKind {
     Device,
     /// A key of the random generator; the next one when left out.
     Key,
+    /// Integers, where one may stand for all, or `"same"` or `"valid"`.
+    Padding,
+    OptionalBool,
     OptionalInt,
     OptionalFloat,
+    /// Integers, where one may stand for all.
+    OptionalInts,
+    /// Floats, where one may stand for all.
+    OptionalFloats,
     OptionalDType,
     /// Only rows that are not public have such.
     Internal,
@@ -149,6 +156,7 @@ pub enum Attr {
     Int(i64),
     Float(f64),
     Ints(Vec<i64>),
+    Floats(Vec<f64>),
     Str(String),
     DType(DType),
     Device(Device),
@@ -212,6 +220,18 @@ attr_types! {
     DType, DType, "a dtype", { Attr::DType(d) => d }, |v| Attr::DType(*v);
     Key, Key, "a key of the random generator",
         { Attr::Key(k) => k, Attr::None => esker_tensor::philox::next_key() }, |v| Attr::Key(*v);
+    Opt<bool>, OptionalBool, "True, False or None", { Attr::Bool(b) => b.into(), Attr::None => ().into() },
+        |v| v.get().map_or(Attr::None, Attr::Bool);
+    Opt<Ints>, OptionalInts, "an integer, a list of integers or None",
+        { Attr::Ints(list) => Some(Ints::from(list)).into(), Attr::Int(i) => i.into(), Attr::None => ().into() },
+        |v| v.as_ref().map_or(Attr::None, |v| Attr::Ints(v.get().to_vec()));
+    Opt<Floats>, OptionalFloats, "a number, a list of numbers or None",
+        {
+            Attr::Floats(list) => Some(Floats::from(&list[..])).into(),
+            Attr::Ints(list) => Some(Floats::from(&list.iter().map(|&i| i as f64).collect::<Vec<_>>()[..])).into(),
+            Attr::Float(x) => x.into(), Attr::Int(i) => (i as f64).into(), Attr::None => ().into()
+        },
+        |v| v.as_ref().map_or(Attr::None, |v| Attr::Floats(v.get()));
     Opt<i64>, OptionalInt, "an integer or None", { Attr::Int(i) => i.into(), Attr::None => ().into() },
         |v| v.get().map_or(Attr::None, Attr::Int);
     Opt<F64Bits>, OptionalFloat, "a number or None",
@@ -219,6 +239,25 @@ attr_types! {
         |v| v.get().map_or(Attr::None, |x| Attr::Float(x.get()));
     Opt<DType>, OptionalDType, "a dtype or None", { Attr::DType(d) => d.into(), Attr::None => ().into() },
         |v| v.get().map_or(Attr::None, Attr::DType);
+}
+
+impl AttrType for Padding {
+    const KIND: AttrKind = AttrKind::Padding;
+    fn from_attr(attr: Attr) -> Result<Self> {
+        match attr {
+            Attr::Str(s) if s == "same" => Ok(Padding::Same),
+            Attr::Str(s) if s == "valid" => Ok(Padding::Valid),
+            Attr::Str(s) => Err(Error::kernel(format!("takes \"same\", \"valid\" or sizes, got {s:?}"))),
+            attr => Ok(Padding::Sizes(Ints::from_attr(attr)?)),
+        }
+    }
+    fn to_attr(&self) -> Option<Attr> {
+        match self {
+            Padding::Same => Some(Attr::Str("same".into())),
+            Padding::Valid => Some(Attr::Str("valid".into())),
+            Padding::Sizes(sizes) => sizes.to_attr(),
+        }
+    }
 }
 
 impl AttrType for Device {
@@ -251,4 +290,4 @@ macro_rules! internal {
     )*};
 }
 
-internal!(u8, crate::MapOp, crate::kernel::Conv2d, crate::kernel::Pool2d);
+internal!(u8, crate::MapOp, crate::kernel::Conv2d, crate::kernel::Pool2d, crate::kernel::Divisor);

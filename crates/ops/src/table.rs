@@ -126,18 +126,24 @@ macro_rules! op_rows {
             Cumsum cumsum (input; dim: i64, reverse: bool = false) -> 1;
             /// Matrix product `[.., m, k] x [.., k, n]`; leading dimensions broadcast, vectors as in NumPy.
             Matmul matmul (input, other;) -> 1;
-            /// Two-dimensional convolution of `[n, c, h, w]` with `[k, c / groups, r, s]`.
-            Conv2d conv2d (x, w; conv: kernel::Conv2d) -> 1 as internal;
+            /// Convolution of planes: `[n, c, h, w]` with `[k, c / groups, r, s]`.
+            Convolution convolution (x, w; conv: kernel::Conv2d) -> 1 as internal;
             /// Gradient of a convolution by its input (a transposed convolution): `(dy, w)`.
-            Conv2dInputGrad conv2d_input_grad (dy, w; conv: kernel::Conv2d, size: Sizes) -> 1 as internal;
+            ConvolutionInputGrad convolution_input_grad (dy, w; conv: kernel::Conv2d, size: Sizes) -> 1 as internal;
             /// Gradient of a convolution by its weight: `(x, dy)`.
-            Conv2dWeightGrad conv2d_weight_grad (x, dy; conv: kernel::Conv2d, kernel: Sizes) -> 1 as internal;
+            ConvolutionWeightGrad convolution_weight_grad (x, dy; conv: kernel::Conv2d, kernel: Sizes) -> 1 as internal;
             /// Largest in each window with its index: `(values, i64 indices)`.
-            MaxPool2d max_pool2d (x; pool: kernel::Pool2d) -> 2 as internal;
+            MaxPool max_pool (x; pool: kernel::Pool2d) -> 2 as internal;
             /// Gradient of max pooling: `dy` added at `index`: `(dy, index)`.
             MaxUnpool2d max_unpool2d (dy, index; pool: kernel::Pool2d, size: Sizes) -> 1 as internal;
             /// The elements that max pooling chose: `(x, index)`.
             MaxPoolGather max_pool_gather (x, index; pool: kernel::Pool2d) -> 1 as internal;
+            /// Mean of each window.
+            MeanPool mean_pool (x; pool: kernel::Pool2d, divisor: kernel::Divisor) -> 1 as internal;
+            /// Gradient of mean pooling: `dy` divided and added to its window.
+            MeanPoolGrad mean_pool_grad (
+                dy; pool: kernel::Pool2d, divisor: kernel::Divisor, size: Sizes
+            ) -> 1 as internal;
             /// The same elements, row-major, under another shape; one size may be -1.
             Reshape reshape (input; sizes: Sizes) -> 1;
             /// Dimensions in another order.
@@ -195,7 +201,7 @@ use crate::op::elementwise;
 use crate::signature::{AttrType, Outputs, Param, ParamKind, Signature, next_attr};
 use crate::{
     Axes, Call, F64Bits, FnRule, Grad, Grads, Ints, Lowering, MapVisitor, Meta, Metas, Onnx, OnnxCx, OpRule, Opt, Outs,
-    Promote, Sizes, Value, Vjp, kernel,
+    Padding, Promote, Sizes, Value, Vjp, kernel,
 };
 
 crate::map_rows!(define_maps);

@@ -115,10 +115,9 @@ impl Forward for Conv2d {
 impl Conv2d {
     #[track_caller]
     fn convolved(&self, x: &Tensor) -> Result<Tensor> {
-        let y = x.conv2d(&self.weight.tensor(), self.geometry)?;
-        match &self.bias {
-            Some(bias) => y.add(&bias.tensor().reshape([1, -1, 1, 1])?),
-            None => Ok(y),
-        }
+        let (g, bias) = (self.geometry, self.bias.as_ref().map(Param::tensor));
+        let pair = |p: [usize; 2]| p.map(|n| n as i64);
+        let (stride, padding, dilation) = (pair(g.stride), pair(g.padding), pair(g.dilation));
+        x.conv2d(&self.weight.tensor(), bias.as_ref(), stride, padding, dilation, g.groups as i64)
     }
 }

@@ -14,7 +14,7 @@ impl MaxPool2d {
     /// Windows that lie side by side (stride as large as the window).
     pub fn new(kernel: impl Into<Pair>) -> Self {
         let kernel = kernel.into().0;
-        Self(kernel::Pool2d { kernel, stride: kernel, padding: [0, 0], dilation: [1, 1] })
+        Self(kernel::Pool2d { kernel, stride: kernel, padding: [0, 0], dilation: [1, 1], ceil: false })
     }
 
     /// The step of the window, in pixels.
@@ -46,6 +46,8 @@ impl Module for MaxPool2d {
 impl Forward for MaxPool2d {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Scope::of(self).gives(x.max_pool2d(self.0).map(|y| y.0))
+        let (pool, pair) = (self.0, |p: [usize; 2]| p.map(|n| n as i64));
+        let (kernel, stride, padding) = (pair(pool.kernel), pair(pool.stride), pair(pool.padding));
+        Scope::of(self).gives(x.max_pool2d(kernel, stride, padding, pair(pool.dilation), pool.ceil))
     }
 }

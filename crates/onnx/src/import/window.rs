@@ -1,8 +1,7 @@
 //! Convolution and pooling.
 
 use esker_graph::Sym;
-use esker_ops::Ops;
-use esker_ops::kernel::{Conv2d, Pool2d};
+use esker_ops::{Ops, Opt, Padding};
 use esker_tensor::{DType, Device, Error, Result};
 
 use super::MAX_SIZE;
@@ -12,136 +11,165 @@ pub(crate) const HANDLERS: &[(&str, Handler)] = &[
     ("Conv", conv),
     ("ConvTranspose", conv_transpose),
     ("MaxPool", max_pool),
+    ("AveragePool", average_pool),
     ("GlobalAveragePool", |c| {
-        let x = planes(c)?;
-        one(x.mean([2, 3], true)?)
+        let (x, n) = spatial(c)?;
+        one(x.mean(&(2..2 + n as i64).collect::<Vec<_>>()[..], true)?)
     }),
     ("GlobalMaxPool", |c| {
-        let x = planes(c)?;
-        one(x.amax([2, 3], true)?)
+        let (x, n) = spatial(c)?;
+        one(x.amax(&(2..2 + n as i64).collect::<Vec<_>>()[..], true)?)
     }),
 ];
 
-/// The input, which must be `[n, c, h, w]`.
-fn planes(call: &Call<'_>) -> Result<Sym> {
+/// Larger strides and windows than this are taken for a broken file.
+const MAX_WINDOW: i64 = 1 << 20;
+
+/// The input and the number of its spatial dimensions.
+fn spatial(call: &Call<'_>) -> Result<(Sym, usize)> {
     let x = call.tensor(0)?;
-    match x.array().shape().len() {
-        4 => Ok(x),
-        _ => Err(Error::format(format!("it is read for two spatial dimensions, got {:?}", x.array().shape()))),
+    let shape = *x.array().shape();
+    match shape.len() {
+        rank @ 3..=5 => Ok((x, rank - 2)),
+        _ => Err(Error::format(format!("it is read for one to three spatial dimensions, got {shape:?}"))),
     }
 }
 
-/// A pair of small numbers.
-fn pair(call: &Call<'_>, name: &str, default: i64, least: i64) -> Result<[usize; 2]> {
+/// A small number for each of `n` dimensions.
+fn each(call: &Call<'_>, name: &str, n: usize, default: i64, least: i64) -> Result<Vec<i64>> {
     let given = match call.attr(name).map(|a| &a.ints[..]) {
-        None | Some([]) => [default; 2],
-        Some([h, w]) => [*h, *w],
-        Some(other) => return Err(Error::format(format!("{name} = {other:?} is not a pair"))),
+        None | Some([]) => vec![default; n],
+        Some(list) if list.len() == n => list.to_vec(),
+        Some(other) => return Err(Error::format(format!("{name} = {other:?} are not {n} numbers"))),
     };
-    match given.iter().find(|n| !(least..=1 << 20).contains(*n)) {
+    match given.iter().find(|n| !(least..=MAX_WINDOW).contains(*n)) {
         Some(n) => Err(Error::format(format!("{name} holds {n}"))),
-        None => Ok(given.map(|n| n as usize)),
+        None => Ok(given),
     }
 }
 
-/// Padding, which must be the same on both sides.
-fn padding(call: &Call<'_>) -> Result<[usize; 2]> {
+/// Padding in front of and behind each dimension.
+fn pads(call: &Call<'_>, n: usize) -> Result<(Vec<i64>, Vec<i64>)> {
     match call.text("auto_pad").as_deref() {
         None | Some("NOTSET") => {}
-        Some("VALID") => return Ok([0, 0]),
+        Some("VALID") => return Ok((vec![0; n], vec![0; n])),
         Some(other) => return Err(Error::format(format!("auto_pad = {other} is not read; state the pads"))),
     }
-    match call.attr("pads").map(|a| &a.ints[..]) {
-        None | Some([]) => Ok([0, 0]),
-        Some([top, left, bottom, right]) if top == bottom && left == right => {
-            match [*top, *left].map(usize::try_from) {
-                [Ok(h), Ok(w)] if h.max(w) <= 1 << 20 => Ok([h, w]),
-                _ => Err(Error::format(format!("pads are {top} and {left}"))),
-            }
-        }
-        Some(other) => Err(Error::format(format!("pads = {other:?}: both sides must be padded alike"))),
-    }
+    let mut front = each(call, "pads", 2 * n, 0, 0)?;
+    let behind = front.split_off(n);
+    Ok((front, behind))
 }
 
-fn geometry(call: &Call<'_>) -> Result<Conv2d> {
-    let groups = call.int("group", 1);
-    if !(1..=1 << 20).contains(&groups) {
-        return Err(Error::format(format!("group = {groups}")));
+/// Padding that is the same on both sides.
+fn even_pads(call: &Call<'_>, n: usize) -> Result<Vec<i64>> {
+    let (front, behind) = pads(call, n)?;
+    if front != behind {
+        return Err(Error::format(format!("pads = {front:?} and {behind:?}: both sides must be padded alike")));
     }
-    Ok(Conv2d {
-        stride: pair(call, "strides", 1, 1)?,
-        padding: padding(call)?,
-        dilation: pair(call, "dilations", 1, 1)?,
-        groups: groups as usize,
-    })
+    Ok(front)
+}
+
+fn group(call: &Call<'_>) -> Result<i64> {
+    match call.int("group", 1) {
+        group if (1..=MAX_WINDOW).contains(&group) => Ok(group),
+        group => Err(Error::format(format!("group = {group}"))),
+    }
 }
 
 /// The weight, whose window must be what the node says.
-fn weight(call: &Call<'_>) -> Result<Sym> {
+fn weight(call: &Call<'_>, n: usize) -> Result<Sym> {
     let w = call.tensor(1)?;
     let shape = *w.array().shape();
-    let [_, _, r, s] = shape[..] else {
-        return Err(Error::format(format!("its weight must have rank 4, got {shape:?}")));
-    };
-    if r == 0 || s == 0 || pair(call, "kernel_shape", 0, 0)? != [0, 0] && pair(call, "kernel_shape", 0, 0)? != [r, s] {
+    let window: Vec<i64> = shape.iter().skip(2).map(|&s| s as i64).collect();
+    if shape.len() != n + 2 {
+        return Err(Error::format(format!("its weight must have rank {}, got {shape:?}", n + 2)));
+    }
+    let stated = call.attr("kernel_shape").map(|a| &a.ints[..]).filter(|list| !list.is_empty());
+    if window.contains(&0) || stated.is_some_and(|list| list != window) {
         return Err(Error::format(format!("its weight {shape:?} does not have the window that kernel_shape states")));
     }
     Ok(w)
 }
 
-fn with_bias(call: &Call<'_>, y: Sym) -> Result<Vec<Item>> {
-    match call.maybe(2)? {
-        Some(bias) => one(y.add(&bias.reshape([-1, 1, 1])?)?),
-        None => one(y),
-    }
-}
-
 fn conv(call: &mut Call<'_>) -> Result<Vec<Item>> {
-    let (x, w) = (planes(call)?, weight(call)?);
-    with_bias(call, x.conv2d(&w, geometry(call)?)?)
+    let (mut x, n) = spatial(call)?;
+    let (w, bias, groups) = (weight(call, n)?, call.maybe(2)?, group(call)?);
+    let (stride, dilation) = (each(call, "strides", n, 1, 1)?, each(call, "dilations", n, 1, 1)?);
+    let (mut front, behind) = pads(call, n)?;
+    if front != behind {
+        for (d, (f, b)) in front.iter_mut().zip(behind).enumerate().filter(|(_, (f, b))| **f + *b > 0) {
+            let size = x.array().shape().get(2 + d).map_or(0, |&n| n as i64).saturating_add(*f).saturating_add(b);
+            x = x.slice_grad(2 + d as i64, std::mem::take(f), 1, size)?;
+        }
+    }
+    let padding = Padding::from(&front[..]);
+    one(match n {
+        1 => x.conv1d(&w, bias.as_ref(), stride, padding, dilation, groups)?,
+        2 => x.conv2d(&w, bias.as_ref(), stride, padding, dilation, groups)?,
+        _ => x.conv3d(&w, bias.as_ref(), stride, padding, dilation, groups)?,
+    })
 }
 
-/// The gradient of a convolution by its input.
 fn conv_transpose(call: &mut Call<'_>) -> Result<Vec<Item>> {
-    let (x, w, conv) = (planes(call)?, weight(call)?, geometry(call)?);
+    let (x, n) = spatial(call)?;
+    let (w, bias, groups, padding) = (weight(call, n)?, call.maybe(2)?, group(call)?, even_pads(call, n)?);
+    let (stride, dilation) = (each(call, "strides", n, 1, 1)?, each(call, "dilations", n, 1, 1)?);
     if call.attr("output_shape").is_some() {
         return Err(Error::format("output_shape is not read; state pads and output_padding"));
     }
-    let extra = pair(call, "output_padding", 0, 0)?;
-    let size = |a: usize| -> Result<i64> {
-        let at = |list: &[usize]| list.get(a).map_or(0, |&n| n as i64);
-        let input = x.array().shape().get(2 + a).map_or(0, |&n| n as i64);
-        let window = w.array().shape().get(2 + a).map_or(0, |&n| n as i64);
-        let size =
-            (input - 1) * at(&conv.stride) - 2 * at(&conv.padding) + at(&conv.dilation) * (window - 1) + 1 + at(&extra);
-        if !(0..=MAX_SIZE).contains(&size) || input == 0 {
-            return Err(Error::format(format!("its result would have a size of {size}")));
-        }
-        Ok(size)
-    };
+    let extra = each(call, "output_padding", n, 0, 0)?;
     if x.array().shape().iter().chain(w.array().shape().iter()).any(|&n| n > 1 << 30) {
         return Err(Error::format("its sizes are too large"));
     }
-    with_bias(call, x.conv2d_input_grad(&w, conv, [size(0)?, size(1)?])?)
+    one(match n {
+        1 => x.conv_transpose1d(&w, bias.as_ref(), stride, padding, extra, groups, dilation)?,
+        2 => x.conv_transpose2d(&w, bias.as_ref(), stride, padding, extra, groups, dilation)?,
+        _ => return Err(Error::format("it is read for one or two spatial dimensions")),
+    })
+}
+
+/// Window, stride and padding of a pooling.
+fn pooling(call: &Call<'_>, n: usize) -> Result<(Vec<i64>, Opt<esker_ops::Ints>, Vec<i64>)> {
+    if n > 2 {
+        return Err(Error::format("it is read for one or two spatial dimensions"));
+    }
+    let stride = each(call, "strides", n, 1, 1)?;
+    Ok((each(call, "kernel_shape", n, 0, 1)?, Some(esker_ops::Ints::from(stride)).into(), even_pads(call, n)?))
 }
 
 fn max_pool(call: &mut Call<'_>) -> Result<Vec<Item>> {
-    call.only("ceil_mode", 0)?;
     call.only("storage_order", 0)?;
-    let x = planes(call)?;
-    let pool = Pool2d {
-        kernel: pair(call, "kernel_shape", 0, 1)?,
-        stride: pair(call, "strides", 1, 1)?,
-        padding: padding(call)?,
-        dilation: pair(call, "dilations", 1, 1)?,
+    let (x, n) = spatial(call)?;
+    let (kernel, stride, padding) = pooling(call, n)?;
+    let (dilation, ceil) = (each(call, "dilations", n, 1, 1)?, call.int("ceil_mode", 0) != 0);
+    let (y, index) = match (n, call.wants(1)) {
+        (1, false) => return one(x.max_pool1d(kernel, stride, padding, dilation, ceil)?),
+        (_, false) => return one(x.max_pool2d(kernel, stride, padding, dilation, ceil)?),
+        (1, true) => x.max_pool1d_with_indices(kernel, stride, padding, dilation, ceil)?,
+        (_, true) => x.max_pool2d_with_indices(kernel, stride, padding, dilation, ceil)?,
     };
-    let (y, index) = x.max_pool2d(pool)?;
-    if !call.wants(1) {
-        return one(y);
-    }
     // ONNX counts over the whole tensor, Esker within a plane.
     let shape = *x.array().shape();
-    let [n, c, h, w] = shape[..] else { return Err(Error::format("its input must have rank 4")) };
-    let starts = Sym::iota(0.0, (h * w) as f64, (n * c) as i64, DType::I64, Device::Meta)?.reshape([n, c, 1, 1])?;
-    Ok(vec![y.into(), index.add(&starts)?.into()])
+    let (planes, plane) = shape.split_at_checked(2).ok_or_else(|| Error::format("its input has no plane"))?;
+    let plane: usize = plane.iter().product();
+    if plane as i64 > MAX_SIZE {
+        return Err(Error::format("its sizes are too large"));
+    }
+    let starts = Sym::iota(0.0, plane as f64, planes.iter().product::<usize>() as i64, DType::I64, Device::Meta)?;
+    let sizes: Vec<usize> = planes.iter().copied().chain(std::iter::repeat_n(1, n)).collect();
+    Ok(vec![y.into(), index.add(&starts.reshape(&sizes[..])?)?.into()])
+}
+
+fn average_pool(call: &mut Call<'_>) -> Result<Vec<Item>> {
+    call.only("ceil_mode", 0)?;
+    let (x, n) = spatial(call)?;
+    let (kernel, stride, padding) = pooling(call, n)?;
+    if each(call, "dilations", n, 1, 1)?.iter().any(|&d| d != 1) {
+        return Err(Error::format("dilations other than 1 are not read"));
+    }
+    let include = call.int("count_include_pad", 0) != 0;
+    one(match n {
+        1 => x.avg_pool1d(kernel, stride, padding, false, include)?,
+        _ => x.avg_pool2d(kernel, stride, padding, false, include, ())?,
+    })
 }

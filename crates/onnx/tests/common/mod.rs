@@ -2,7 +2,6 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use esker_graph::{Dim, Graph, InputSpec, Sym, capture};
-use esker_ops::kernel::{Conv2d, Pool2d};
 use esker_ops::spec::Sample;
 use esker_ops::{Array, Ops, Value};
 use esker_tensor::{DType, Device, Result, Shape};
@@ -54,11 +53,10 @@ pub(crate) fn filled(shape: &[usize]) -> Array {
 
 /// Conv, relu, max pooling, flatten, two linear layers.
 pub(crate) fn net() -> Graph {
-    let conv = Conv2d { padding: [1, 1], ..Conv2d::default() };
-    let [w1, b1, w2, b2] = [&[8, 1, 3, 3][..], &[8, 1, 1], &[128, 10], &[10]].map(|s| Sym::new(filled(s)));
+    let [w1, b1, w2, b2] = [&[8, 1, 3, 3][..], &[8], &[128, 10], &[10]].map(|s| Sym::new(filled(s)));
     let model = |x: &Sym| -> Result<Sym> {
-        let x = x.conv2d(&w1, conv)?.add(&b1)?.relu()?;
-        let (x, _) = x.max_pool2d(Pool2d::square(2))?;
+        let x = x.conv2d(&w1, Some(&b1), 1, 1, 1, 1)?.relu()?;
+        let x = x.max_pool2d(2, (), 0, 1, false)?;
         let n = x.array().shape()[0];
         x.reshape([n, 128])?.matmul(&w2)?.add(&b2)?.log_softmax(-1)
     };

@@ -1,393 +1,259 @@
-//! Two-dimensional convolution. It is bilinear, and its two gradients are ops of the same kind, so that the three
-//! differentiate into one another to any order.
+//! Convolutions and transposed convolutions over one to three dimensions, in terms of the convolution of planes.
 
-use esker_tensor::{Error, Result, Shape};
-use smallvec::smallvec;
+use esker_tensor::{DType, Error, Result};
 
-use super::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, inputs, need_float, need_rank, no_compose, no_sizes};
+use super::{function, need_rank};
 use crate::kernel::Conv2d as Geometry;
-use crate::{
-    ConvPass, Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops,
-    Promote, Sizes, Value, Vjp,
-};
+use crate::{Ints, Meta, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, Ops, Padding, Value};
 
-impl Default for Geometry {
-    fn default() -> Self {
-        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
+/// The input with a batch in front of its channels and `spatial` dimensions, and whether it had one.
+pub(crate) fn batched<V: Value>(x: &V, spatial: usize) -> Result<(V, bool)> {
+    let shape = x.meta().shape;
+    match shape.len() {
+        rank if rank == spatial + 2 => Ok((x.clone(), true)),
+        rank if rank == spatial + 1 => Ok((x.reshape(&[&[1], &shape[..]].concat()[..])?, false)),
+        _ => Err(Error::shape(format!(
+            "the input must have rank {} (a batch, channels, {spatial} spatial) or {} without a batch, got {shape:?}",
+            spatial + 2,
+            spatial + 1
+        ))),
     }
 }
 
-impl Geometry {
-    /// Number of output positions along an axis (0 height, 1 width) for `size` inputs and a window of `kernel` taps.
-    ///
-    /// # Errors
-    /// `Shape` when the window is larger than the padded input.
-    pub fn output_size(&self, axis: usize, size: usize, kernel: usize) -> Result<usize> {
-        let (stride, padding, dilation) = (self.stride[axis], self.padding[axis], self.dilation[axis]);
-        if stride == 0 || dilation == 0 || kernel == 0 {
-            return Err(Error::shape(format!(
-                "stride {stride}, dilation {dilation} and kernel size {kernel} must be positive"
-            )));
-        }
-        let padded = size.saturating_add(padding.saturating_mul(2));
-        let span = dilation.saturating_mul(kernel - 1).saturating_add(1);
-        if padded == usize::MAX || span > padded {
-            return Err(Error::shape(format!(
-                "the window spans {span} but the padded input has only {padded} ({size} + 2 x {padding})"
-            )));
-        }
-        Ok((padded - span) / stride + 1)
+/// A result without the batch that its input did not have.
+pub(crate) fn unbatched<V: Value>(y: V, had_batch: bool) -> Result<V> {
+    if had_batch { Ok(y) } else { y.reshape(&y.meta().shape[1..]) }
+}
+
+/// How a window moves over `N` dimensions.
+struct Steps<const N: usize> {
+    stride: [usize; N],
+    /// Zeros in front.
+    padding: [usize; N],
+    /// How many more zeros come behind.
+    rest: [usize; N],
+    dilation: [usize; N],
+    groups: usize,
+}
+
+/// The number of groups, which must be positive.
+fn groups(groups: i64) -> Result<usize> {
+    usize::try_from(groups)
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or_else(|| Error::shape(format!("groups must be positive, got {groups}")))
+}
+
+impl<const N: usize> Steps<N> {
+    /// Of a convolution with a weight of shape `w`.
+    fn of(w: &Meta, stride: &Ints, padding: &Padding, dilation: &Ints, n: i64) -> Result<Self> {
+        need_rank("the weight", w, N + 2)?;
+        let (stride, dilation) = (stride.each::<N>("stride", 1)?, dilation.each::<N>("dilation", 1)?);
+        let (padding, rest) = match padding {
+            Padding::Sizes(sizes) => (sizes.each("padding", 0)?, [0; N]),
+            Padding::Valid => ([0; N], [0; N]),
+            Padding::Same if stride != [1; N] => {
+                return Err(Error::shape(format!("padding \"same\" needs a stride of 1, got {stride:?}")));
+            }
+            Padding::Same => {
+                let total = |d: usize| dilation[d].saturating_mul(w.shape[2 + d].saturating_sub(1));
+                (std::array::from_fn(|d| total(d) / 2), std::array::from_fn(|d| total(d) % 2))
+            }
+        };
+        Ok(Self { stride, padding, rest, dilation, groups: groups(n)? })
     }
 
-    fn output(&self, x: &Shape, w: &Shape) -> Result<Shape> {
-        let groups = self.groups;
-        if groups == 0 || w[1].checked_mul(groups) != Some(x[1]) || !w[0].is_multiple_of(groups) {
-            return Err(Error::shape(format!(
-                "{groups} groups need an input of {} channels and output channels divisible by {groups}; \
-                 got input {x:?} and weight {w:?}",
-                w[1].saturating_mul(groups.max(1))
-            )));
+    /// The last two dimensions; a single one is the width.
+    fn plane(&self) -> Geometry {
+        let last = |v: &[usize; N], one: usize| [if N < 2 { one } else { v[N - 2] }, v[N - 1]];
+        Geometry {
+            stride: last(&self.stride, 1),
+            padding: last(&self.padding, 0),
+            dilation: last(&self.dilation, 1),
+            groups: self.groups,
         }
-        let out = Shape::from([x[0], w[0], self.output_size(0, x[2], w[2])?, self.output_size(1, x[3], w[3])?]);
-        out.checked_numel()?;
-        Ok(out)
     }
 
-    fn onnx(&self, op_type: &'static str) -> OnnxNode {
-        let pair = |p: [usize; 2]| OnnxAttr::Ints(p.map(|n| n as i64).to_vec());
-        let [h, w] = self.padding.map(|n| n as i64);
-        OnnxNode::new(op_type, vec![OnnxRef::In(0), OnnxRef::In(1)])
-            .attr("strides", pair(self.stride))
-            .attr("pads", OnnxAttr::Ints(vec![h, w, h, w]))
-            .attr("dilations", pair(self.dilation))
+    fn node(&self, op_type: &'static str, cx: &OnnxCx<'_>) -> OnnxNode {
+        let ints = |v: &[usize]| OnnxAttr::Ints(v.iter().map(|&n| n as i64).collect());
+        let behind: Vec<usize> = (0..N).map(|d| self.padding[d] + self.rest[d]).collect();
+        OnnxNode::new(op_type, (0..cx.x.len()).map(OnnxRef::In).collect())
+            .attr("strides", ints(&self.stride))
+            .attr("pads", ints(&[&self.padding[..], &behind].concat()))
+            .attr("dilations", ints(&self.dilation))
             .attr("group", OnnxAttr::Int(self.groups as i64))
     }
 }
 
-/// A pair of sizes attribute as `[height, width]`.
-fn pair(sizes: &Sizes) -> Result<[usize; 2]> {
-    let shape = sizes.shape()?;
-    shape[..].try_into().map_err(|_| Error::shape(format!("{sizes:?} must be a height and a width")))
+/// Lines `[n, c, l]` as planes of height 1.
+fn as_planes<V: Value>(x: &V) -> Result<V> {
+    let [n, c, l] = x.meta().shape[..] else { return Ok(x.clone()) };
+    x.reshape([n, c, 1, l])
 }
 
-impl OpRule for Conv2d {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn promote(&self) -> Promote {
-        Promote::Common { from: 0 }
-    }
-
-    fn infer(&self, x: &[Meta]) -> Result<Metas> {
-        let [x, w] = inputs(x)?;
-        need_float("the input", x.dtype)?;
-        need_rank("the input", &x, 4)?;
-        need_rank("the weight", &w, 4)?;
-        Ok(smallvec![Meta::new(x.dtype, self.conv.output(&x.shape, &w.shape)?, x.device.meet(w.device)?)])
-    }
-
-    fn lower(&self, _: &[Meta]) -> Lowering {
-        Lowering::Kernel(Kernel::Conv(ConvPass::Forward, self.conv))
-    }
-
-    no_compose!();
-
-    fn grad(&self) -> Grad {
-        Grad::inputs(0b11)
-    }
-
-    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
-        let (dy, xs, ws) = (cx.dy()?, cx.x_metas[0].shape, cx.x_metas[1].shape);
-        cx.each(|i| match i {
-            0 => dy.conv2d_input_grad(cx.x(1)?, self.conv, [xs[2], xs[3]]),
-            _ => cx.x(0)?.conv2d_weight_grad(dy, self.conv, [ws[2], ws[3]]),
-        })
-    }
-
-    fn onnx(&self, _: &OnnxCx<'_>) -> Onnx {
-        self.conv.onnx("Conv").into()
-    }
-
-    no_sizes!();
+/// A result of planes of height 1 as lines.
+fn as_lines<V: Value>(y: &V) -> Result<V> {
+    let [n, c, _, l] = y.meta().shape[..] else { return Ok(y.clone()) };
+    y.reshape([n, c, l])
 }
 
-impl OpRule for Conv2dInputGrad {
-    fn name(&self) -> &'static str {
-        "conv2d_input_grad"
+/// `y` with one number added to each channel, over `spatial` dimensions behind.
+fn with_bias<V: Value>(y: V, bias: Option<&V>, spatial: usize) -> Result<V> {
+    let Some(bias) = bias else { return Ok(y) };
+    let channels = y.meta().shape[1];
+    if bias.meta().shape[..] != [channels] {
+        return Err(Error::shape(format!("the bias must be [{channels}], got {:?}", bias.meta().shape)));
     }
+    let mut sizes = vec![1; spatial + 1];
+    sizes[0] = channels;
+    y.add(&bias.reshape(&sizes[..])?)
+}
 
-    fn promote(&self) -> Promote {
-        Promote::Common { from: 0 }
+/// Frames `[n, c, d, h, w]` and a weight `[k, c / groups, r, ..]` as planes whose channels are those of `r` frames each.
+fn gather_frames<V: Value>(x: &V, w: &V, steps: &Steps<3>) -> Result<(V, V, usize)> {
+    let padding = steps.padding[0];
+    let x = match padding {
+        0 => x.clone(),
+        _ => x.slice_grad(2, padding as i64, 1, x.meta().shape[2].saturating_add(2 * padding) as i64)?,
+    };
+    let ([n, c, depth, h, width], [k, cg, r, s, t]) = (five(&x)?, five(w)?);
+    let along = Geometry { stride: [steps.stride[0], 1], dilation: [steps.dilation[0], 1], ..Geometry::default() };
+    let out = along.output_size(0, depth, r)?;
+    let device = x.meta().device;
+    let starts = V::iota(0.0, steps.stride[0] as f64, out as i64, DType::I64, device)?.reshape([-1, 1])?;
+    let taps = V::iota(0.0, steps.dilation[0] as f64, r as i64, DType::I64, device)?;
+    let frames = x.index_select(&starts.add(&taps)?.reshape([out * r])?, 2)?.reshape([n, c, out, r, h, width])?;
+    let planes = frames.permute([0, 2, 1, 3, 4, 5])?.reshape([n * out, c * r, h, width])?;
+    Ok((planes, w.reshape([k, cg * r, s, t])?, out))
+}
+
+fn five<V: Value>(x: &V) -> Result<[usize; 5]> {
+    x.meta().shape[..].try_into().map_err(|_| Error::shape(format!("{:?} must have rank 5", x.meta().shape)))
+}
+
+fn convolve<V: Value, const N: usize>(x: &V, w: &V, bias: Option<&V>, steps: &Steps<N>) -> Result<V> {
+    let (mut x, had_batch) = batched(x, N)?;
+    for d in (0..N).filter(|d| steps.rest[*d] > 0) {
+        let size = x.meta().shape[2 + d].saturating_add(steps.rest[d]);
+        x = x.slice_grad(2 + d as i64, 0, 1, size as i64)?;
     }
-
-    fn infer(&self, x: &[Meta]) -> Result<Metas> {
-        let [dy, w] = inputs(x)?;
-        need_float("the gradient", dy.dtype)?;
-        need_rank("the gradient", &dy, 4)?;
-        need_rank("the weight", &w, 4)?;
-        let [h, width] = pair(&self.size)?;
-        let dx = Shape::from([dy.shape[0], w.shape[1].saturating_mul(self.conv.groups), h, width]);
-        dx.checked_numel()?;
-        let expected = self.conv.output(&dx, &w.shape)?;
-        if expected != dy.shape {
-            return Err(Error::shape(format!(
-                "an input of {dx:?} gives an output of {expected:?}, but its gradient is {:?}",
-                dy.shape
-            )));
+    let y = match N {
+        1 => as_lines(&as_planes(&x)?.convolution(&as_planes(w)?, steps.plane())?)?,
+        2 => x.convolution(w, steps.plane())?,
+        _ => {
+            let first = |v: &[usize; N]| [v[0], v[N - 2], v[N - 1]];
+            let steps = Steps::<3> {
+                stride: first(&steps.stride),
+                padding: first(&steps.padding),
+                rest: [0; 3],
+                dilation: first(&steps.dilation),
+                groups: steps.groups,
+            };
+            let n = x.meta().shape[0];
+            let (planes, weight, out) = gather_frames(&x, w, &steps)?;
+            let y = planes.convolution(&weight, steps.plane())?;
+            let [_, k, h, width] = y.meta().shape[..] else { return Ok(y) };
+            y.reshape([n, out, k, h, width])?.permute([0, 2, 1, 3, 4])?
         }
-        Ok(smallvec![Meta::new(dy.dtype, dx, dy.device.meet(w.device)?)])
+    };
+    unbatched(with_bias(y, bias, N)?, had_batch)
+}
+
+/// Whether a node may have the inputs as they are: a batch in front and one floating-point dtype.
+fn fits_node(cx: &OnnxCx<'_>, spatial: usize) -> bool {
+    cx.x[0].shape.len() == spatial + 2 && cx.x[0].dtype.is_float() && cx.x.iter().all(|x| x.dtype == cx.x[0].dtype)
+}
+
+macro_rules! convolutions {
+    ($($Name:ident $n:literal;)*) => {$(
+        function! { $Name |op, x, weight; bias| {
+            let steps = Steps::<$n>::of(&weight.meta(), &op.stride, &op.padding, &op.dilation, op.groups)?;
+            convolve(x, weight, bias, &steps)?
+        }, onnx |op, cx| {
+            let steps = Steps::<$n>::of(&cx.x[1], &op.stride, &op.padding, &op.dilation, op.groups).ok()?;
+            fits_node(cx, $n).then(|| steps.node("Conv", cx).into())
+        } }
+    )*};
+}
+
+convolutions! { Conv1d 1; Conv2d 2; Conv3d 3; }
+
+/// A transposed convolution: the gradient of a convolution by its input, which is as large as it can be without
+/// `extra` more at the end.
+fn transposed<V: Value, const N: usize>(
+    x: &V,
+    w: &V,
+    bias: Option<&V>,
+    steps: &Steps<N>,
+    extra: [usize; N],
+) -> Result<V> {
+    let (mut x, had_batch) = batched(x, N)?;
+    let shape = x.meta().shape;
+    if w.meta().shape[0] != shape[1] || !shape[1].is_multiple_of(steps.groups) {
+        return Err(Error::shape(format!(
+            "the weight must be [{}, out / groups, ..] for an input of {shape:?} in {} groups, got {:?}",
+            shape[1],
+            steps.groups,
+            w.meta().shape
+        )));
     }
-
-    fn lower(&self, _: &[Meta]) -> Lowering {
-        Lowering::Kernel(Kernel::Conv(ConvPass::Input, self.conv))
+    let mut sizes = [1, 1];
+    for d in 0..N {
+        let (stride, dilation) = (steps.stride[d], steps.dilation[d]);
+        let size = transposed_size(shape[2 + d], w.meta().shape[2 + d], steps, d, extra[d])?;
+        // A convolution of that size may have more outputs than there are inputs here: those are 0.
+        if let Some(more) = extra[d].checked_sub(stride).map(|rest| rest / stride + 1) {
+            if extra[d] >= stride.max(dilation) {
+                return Err(Error::shape(format!(
+                    "output_padding {} must be below the stride {stride} or the dilation {dilation}",
+                    extra[d]
+                )));
+            }
+            x = x.slice_grad(2 + d as i64, 0, 1, (shape[2 + d] + more) as i64)?;
+        }
+        sizes[2 - N + d] = size;
     }
+    let y = match N {
+        1 => as_lines(&as_planes(&x)?.convolution_input_grad(&as_planes(w)?, steps.plane(), sizes)?)?,
+        _ => x.convolution_input_grad(w, steps.plane(), sizes)?,
+    };
+    unbatched(with_bias(y, bias, N)?, had_batch)
+}
 
-    no_compose!();
-
-    fn grad(&self) -> Grad {
-        Grad::inputs(0b11)
-    }
-
-    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
-        let (ddx, ws) = (cx.dy()?, cx.x_metas[1].shape);
-        cx.each(|i| match i {
-            0 => ddx.conv2d(cx.x(1)?, self.conv),
-            _ => ddx.conv2d_weight_grad(cx.x(0)?, self.conv, [ws[2], ws[3]]),
-        })
-    }
-
-    fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        // ConvTranspose is exactly this; what the strided windows did not reach is output padding.
-        let Ok(size) = pair(&self.size) else { return Onnx::None("its size is not a pair") };
-        let extra = [0, 1].map(|a| {
-            let (s, p, d) = (self.conv.stride[a], self.conv.padding[a], self.conv.dilation[a]);
-            let reached = (cx.x[0].shape[2 + a] - 1) * s + d * (cx.x[1].shape[2 + a] - 1) + 1;
-            (size[a] + 2 * p - reached.min(size[a] + 2 * p)) as i64
-        });
-        self.conv.onnx("ConvTranspose").attr("output_padding", OnnxAttr::Ints(extra.to_vec())).into()
-    }
-
-    fn sizes(&mut self, f: &mut dyn FnMut(&mut i64)) {
-        self.size.visit(f);
+/// The size of dimension `d` of a transposed convolution.
+fn transposed_size<const N: usize>(n: usize, taps: usize, steps: &Steps<N>, d: usize, extra: usize) -> Result<usize> {
+    let (stride, padding, dilation) = (steps.stride[d], steps.padding[d], steps.dilation[d]);
+    let too_large = || Error::shape("the result is larger than any address");
+    let reach = n.saturating_sub(1).checked_mul(stride).and_then(|r| r.checked_add(extra)).ok_or_else(too_large)?;
+    let span = taps.saturating_sub(1).checked_mul(dilation).and_then(|s| s.checked_add(1)).ok_or_else(too_large)?;
+    let full = reach.checked_add(span).ok_or_else(too_large)?;
+    match full.checked_sub(padding.saturating_mul(2)) {
+        Some(size) if size > 0 && n > 0 && taps > 0 => Ok(size),
+        _ => Err(Error::shape(format!(
+            "{n} inputs with a window of {taps} reach {full}, of which padding {padding} on both sides leaves nothing"
+        ))),
     }
 }
 
-impl OpRule for Conv2dWeightGrad {
-    fn name(&self) -> &'static str {
-        "conv2d_weight_grad"
-    }
-
-    fn promote(&self) -> Promote {
-        Promote::Common { from: 0 }
-    }
-
-    fn infer(&self, x: &[Meta]) -> Result<Metas> {
-        let [x, dy] = inputs(x)?;
-        need_float("the input", x.dtype)?;
-        need_rank("the input", &x, 4)?;
-        need_rank("the gradient", &dy, 4)?;
-        let [r, s] = pair(&self.kernel)?;
-        if self.conv.groups == 0 || x.shape[1] % self.conv.groups != 0 {
-            return Err(Error::shape(format!("{:?} does not split into {} groups", x.shape, self.conv.groups)));
-        }
-        let w = Shape::from([dy.shape[1], x.shape[1] / self.conv.groups, r, s]);
-        let expected = self.conv.output(&x.shape, &w)?;
-        if expected != dy.shape {
-            return Err(Error::shape(format!(
-                "an input of {:?} with a weight of {w:?} gives {expected:?}, but its gradient is {:?}",
-                x.shape, dy.shape
-            )));
-        }
-        Ok(smallvec![Meta::new(x.dtype, w, x.device.meet(dy.device)?)])
-    }
-
-    fn lower(&self, _: &[Meta]) -> Lowering {
-        Lowering::Kernel(Kernel::Conv(ConvPass::Weight, self.conv))
-    }
-
-    no_compose!();
-
-    fn grad(&self) -> Grad {
-        Grad::inputs(0b11)
-    }
-
-    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
-        let (ddw, xs) = (cx.dy()?, cx.x_metas[0].shape);
-        cx.each(|i| match i {
-            0 => cx.x(1)?.conv2d_input_grad(ddw, self.conv, [xs[2], xs[3]]),
-            _ => cx.x(0)?.conv2d(ddw, self.conv),
-        })
-    }
-
-    fn onnx(&self, _: &OnnxCx<'_>) -> Onnx {
-        Onnx::None("ONNX has no gradient of a convolution by its weight; it belongs to training")
-    }
-
-    no_sizes!();
+macro_rules! transposed_convolutions {
+    ($($Name:ident $n:literal;)*) => {$(
+        function! { $Name |op, x, weight; bias| {
+            let padding = Padding::Sizes(op.padding.clone());
+            let steps = Steps::<$n>::of(&weight.meta(), &op.stride, &padding, &op.dilation, op.groups)?;
+            transposed(x, weight, bias, &steps, op.output_padding.each("output_padding", 0)?)?
+        }, onnx |op, cx| {
+            let padding = Padding::Sizes(op.padding.clone());
+            let steps = Steps::<$n>::of(&cx.x[1], &op.stride, &padding, &op.dilation, op.groups).ok()?;
+            let extra = op.output_padding.each::<$n>("output_padding", 0).ok()?;
+            // ONNX leaves open what lies beyond a whole step.
+            let fits = fits_node(cx, $n) && (0..$n).all(|d| extra[d] < steps.stride[d]);
+            let extra = OnnxAttr::Ints(extra.iter().map(|&n| n as i64).collect());
+            fits.then(|| Onnx::from(steps.node("ConvTranspose", cx).attr("output_padding", extra)))
+        } }
+    )*};
 }
+
+transposed_convolutions! { ConvTranspose1d 1; ConvTranspose2d 2; }
 
 #[cfg(feature = "spec")]
-mod spec {
-    use super::*;
-    use crate::spec::{Dtypes, OpSpec, RefArray, Sample, ints, real};
-
-    /// The size of an axis of the output.
-    fn out_size(g: &Geometry, axis: usize, size: usize, kernel: usize) -> usize {
-        // Count the places where the window still ends within the padded input.
-        let span = g.dilation[axis] * (kernel - 1) + 1;
-        (0..).step_by(g.stride[axis]).take_while(|at| at + span <= size + 2 * g.padding[axis]).count()
-    }
-
-    fn out_shape(g: &Geometry, x: &[usize], w: &[usize]) -> [usize; 4] {
-        [x[0], w[0], out_size(g, 0, x[2], w[2]), out_size(g, 1, x[3], w[3])]
-    }
-
-    /// Every product of a convolution: calls `f` with the places in x, w and y.
-    fn each_product(g: &Geometry, x: &[usize], w: &[usize], mut f: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
-        let per_group = w[0] / g.groups;
-        crate::spec::each_index(&out_shape(g, x, w), |y| {
-            crate::spec::each_index(&w[1..], |tap| {
-                let at = |axis: usize| {
-                    (y[2 + axis] * g.stride[axis] + tap[1 + axis] * g.dilation[axis]).checked_sub(g.padding[axis])
-                };
-                let (Some(row), Some(column)) = (at(0), at(1)) else { return };
-                if row < x[2] && column < x[3] {
-                    let channel = y[1] / per_group * w[1] + tap[0];
-                    f([y[0], channel, row, column], [y[1], tap[0], tap[1], tap[2]], [y[0], y[1], y[2], y[3]]);
-                }
-            });
-        });
-    }
-
-    /// Shapes of x and w and a geometry that fit one another.
-    fn cases() -> Vec<([usize; 4], [usize; 4], Geometry)> {
-        let plain = Geometry::default();
-        vec![
-            ([1, 1, 4, 4], [1, 1, 3, 3], plain),
-            ([2, 3, 5, 4], [4, 3, 3, 2], plain),
-            ([1, 2, 5, 5], [3, 2, 3, 3], Geometry { padding: [1, 1], ..plain }),
-            ([1, 2, 6, 5], [3, 2, 3, 3], Geometry { stride: [2, 1], padding: [1, 0], ..plain }),
-            ([1, 2, 7, 6], [2, 2, 3, 2], Geometry { dilation: [2, 3], ..plain }),
-            ([2, 2, 6, 7], [2, 2, 3, 3], Geometry { stride: [2, 3], padding: [2, 1], dilation: [2, 1], ..plain }),
-            ([1, 4, 4, 4], [6, 2, 3, 3], Geometry { groups: 2, padding: [1, 1], ..plain }),
-            ([2, 3, 4, 5], [3, 1, 3, 3], Geometry { groups: 3, padding: [1, 1], ..plain }),
-            ([1, 2, 5, 5], [4, 1, 2, 2], Geometry { groups: 2, stride: [2, 2], ..plain }),
-            ([2, 5, 3, 3], [4, 5, 1, 1], plain),
-            ([1, 2, 3, 3], [2, 2, 1, 1], Geometry { stride: [2, 2], ..plain }),
-            ([1, 3, 1, 9], [2, 3, 1, 5], Geometry { padding: [0, 2], ..plain }),
-            ([1, 1, 2, 2], [1, 1, 5, 5], Geometry { padding: [2, 2], ..plain }),
-            ([1, 17, 2, 3], [9, 17, 1, 1], plain),
-            ([0, 2, 4, 4], [3, 2, 3, 3], plain),
-            ([1, 0, 4, 4], [3, 0, 3, 3], plain),
-            ([1, 2, 4, 4], [0, 2, 3, 3], plain),
-        ]
-    }
-
-    impl OpSpec for Conv2d {
-        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            let [x, w] = x else { return vec![] };
-            let mut y = RefArray::zeros(&out_shape(&self.conv, &x.shape, &w.shape));
-            each_product(&self.conv, &x.shape, &w.shape, |xi, wi, yi| *y.at_mut(&yi) += x.at(&xi) * w.at(&wi));
-            vec![y]
-        }
-
-        fn samples() -> Vec<Sample> {
-            let new = |x: &[usize], w: &[usize], conv| Sample::new(Conv2d { conv }, [real(x), real(w)]);
-            let mut out: Vec<Sample> = cases().iter().map(|(x, w, conv)| new(x, w, *conv)).collect();
-            let plain = Geometry::default();
-            let mixed = [ints(&[1, 1, 3, 3], -3, 3).of(esker_tensor::DType::I32), real(&[1, 1, 2, 2])];
-            out.push(Sample::new(Conv2d { conv: plain }, mixed).note("an integer meets a float"));
-            let fails = |x: &[usize], w: &[usize], conv, note| new(x, w, conv).fails("Shape", note);
-            out.push(fails(&[1, 1, 2, 2], &[1, 1, 3, 3], plain, "the window is larger than the input"));
-            let padded = Geometry { padding: [1, 1], dilation: [3, 1], ..plain };
-            out.push(fails(&[1, 1, 4, 4], &[1, 1, 3, 3], padded, "the window is larger than the padded input"));
-            out.push(fails(&[1, 2, 4, 4], &[1, 3, 3, 3], plain, "channels differ"));
-            out.push(fails(&[1, 4, 4, 4], &[3, 2, 3, 3], Geometry { groups: 2, ..plain }, "3 outputs in 2 groups"));
-            out.push(fails(&[1, 1, 4, 4], &[1, 1, 3, 3], Geometry { groups: 0, ..plain }, "no groups"));
-            out.push(fails(&[1, 1, 4, 4], &[1, 1, 3, 3], Geometry { stride: [0, 1], ..plain }, "stride 0"));
-            out.push(fails(&[1, 1, 4, 4], &[1, 1, 3, 3], Geometry { dilation: [1, 0], ..plain }, "dilation 0"));
-            out.push(fails(&[1, 1, 4, 4], &[1, 1, 0, 3], plain, "an empty window"));
-            let huge = Geometry { padding: [usize::MAX / 2, 0], ..plain };
-            out.push(fails(&[1, 1, 4, 4], &[1, 1, 3, 3], huge, "padding beyond all addresses"));
-            let huge = Geometry { dilation: [usize::MAX, 1], ..plain };
-            out.push(fails(&[1, 1, 4, 4], &[1, 1, 3, 3], huge, "dilation beyond all addresses"));
-            let huge = Geometry { groups: usize::MAX, ..plain };
-            out.push(fails(&[1, 1, 4, 4], &[1, 2, 3, 3], huge, "groups beyond all addresses"));
-            out.push(fails(&[1, 4, 4], &[1, 1, 3, 3], plain, "rank 3"));
-            out.push(fails(&[1, 1, 4, 4], &[1, 3, 3], plain, "rank 3"));
-            let whole = [ints(&[1, 1, 3, 3], 0, 3), ints(&[1, 1, 2, 2], 0, 3)];
-            out.push(Sample::new(Conv2d { conv: plain }, whole).on(Dtypes::Ints).fails("DType", "integers"));
-            out
-        }
-    }
-
-    impl OpSpec for Conv2dInputGrad {
-        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            let [dy, w] = x else { return vec![] };
-            let size = self.size.get().unwrap_or(&[]);
-            let shape = [dy.shape[0], w.shape[1] * self.conv.groups, size[0] as usize, size[1] as usize];
-            let mut dx = RefArray::zeros(&shape);
-            each_product(&self.conv, &shape, &w.shape, |xi, wi, yi| *dx.at_mut(&xi) += dy.at(&yi) * w.at(&wi));
-            vec![dx]
-        }
-
-        fn samples() -> Vec<Sample> {
-            let new = |dy: &[usize], w: &[usize], conv, size| {
-                Sample::new(Conv2dInputGrad { conv, size }, [real(dy), real(w)])
-            };
-            let case = |&(x, w, conv): &([usize; 4], [usize; 4], Geometry)| {
-                new(&out_shape(&conv, &x, &w), &w, conv, [x[2], x[3]].into())
-            };
-            let mut out: Vec<Sample> = cases().iter().map(case).collect();
-            let plain = Geometry::default();
-            let (dy, w): (&[usize], &[usize]) = (&[1, 1, 2, 2], &[1, 1, 3, 3]);
-            out.push(new(dy, w, plain, [5, 4].into()).fails("Shape", "that input gives another output"));
-            out.push(new(dy, w, plain, [4].into()).fails("Shape", "one size"));
-            out.push(new(dy, w, plain, [4, -4].into()).fails("Shape", "a negative size"));
-            out.push(new(dy, w, plain, Sizes::new(&[1; 9])).fails("Dim", "nine sizes"));
-            out.push(
-                new(dy, w, Geometry { groups: usize::MAX, ..plain }, [4, 4].into()).fails("Shape", "too many groups"),
-            );
-            out.push(new(&[1, 2, 2], w, plain, [4, 4].into()).fails("Shape", "rank 3"));
-            let whole = [ints(dy, 0, 3), ints(w, 0, 3)];
-            let op = Conv2dInputGrad { conv: plain, size: [4, 4].into() };
-            out.push(Sample::new(op, whole).on(Dtypes::Ints).fails("DType", "integers"));
-            out
-        }
-    }
-
-    impl OpSpec for Conv2dWeightGrad {
-        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            let [x, dy] = x else { return vec![] };
-            let kernel = self.kernel.get().unwrap_or(&[]);
-            let shape = [dy.shape[1], x.shape[1] / self.conv.groups, kernel[0] as usize, kernel[1] as usize];
-            let mut dw = RefArray::zeros(&shape);
-            each_product(&self.conv, &x.shape, &shape, |xi, wi, yi| *dw.at_mut(&wi) += x.at(&xi) * dy.at(&yi));
-            vec![dw]
-        }
-
-        fn samples() -> Vec<Sample> {
-            let new = |x: &[usize], dy: &[usize], conv, kernel| {
-                Sample::new(Conv2dWeightGrad { conv, kernel }, [real(x), real(dy)])
-            };
-            let case = |&(x, w, conv): &([usize; 4], [usize; 4], Geometry)| {
-                new(&x, &out_shape(&conv, &x, &w), conv, [w[2], w[3]].into())
-            };
-            let mut out: Vec<Sample> = cases().iter().map(case).collect();
-            let plain = Geometry::default();
-            let (x, dy): (&[usize], &[usize]) = (&[1, 2, 4, 4], &[1, 1, 2, 2]);
-            out.push(new(x, dy, plain, [2, 3].into()).fails("Shape", "that weight gives another output"));
-            out.push(new(x, dy, plain, [3, 3, 3].into()).fails("Shape", "three sizes"));
-            out.push(
-                new(x, dy, Geometry { groups: 3, ..plain }, [3, 3].into()).fails("Shape", "2 channels in 3 groups"),
-            );
-            out.push(new(x, dy, Geometry { groups: 0, ..plain }, [3, 3].into()).fails("Shape", "no groups"));
-            out.push(new(x, &[1, 2, 2], plain, [3, 3].into()).fails("Shape", "rank 3"));
-            let whole = [ints(x, 0, 3), ints(dy, 0, 3)];
-            let op = Conv2dWeightGrad { conv: plain, kernel: [3, 3].into() };
-            out.push(Sample::new(op, whole).on(Dtypes::Ints).fails("DType", "integers"));
-            out
-        }
-    }
-}
+mod spec;

@@ -1,348 +1,102 @@
-//! Max pooling in two dimensions.
+//! Pooling over one or two dimensions, in terms of the pooling of planes.
 
-use esker_tensor::{DType, Error, Result, Shape};
-use smallvec::smallvec;
+use esker_tensor::{Error, Result};
 
-use super::{MaxPool2d, MaxPoolGather, MaxUnpool2d, inputs, need_float, need_i64, need_rank, no_compose, no_sizes};
-use crate::kernel::{Conv2d, Pool2d as Window};
-use crate::{
-    Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops, PoolPass,
-    Promote, Value, Vjp,
-};
+use super::conv::{batched, unbatched};
+use super::function;
+use crate::kernel::Pool2d as Window;
+use crate::{Divisor, Ints, Onnx, OnnxCx, Ops, Opt, Value};
 
-impl Window {
-    /// A square window that steps by its own size.
-    pub fn square(kernel: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [kernel; 2], padding: [0, 0], dilation: [1, 1] }
-    }
+/// The window of `N` dimensions; a single one is the width. Without a stride it steps by its own size.
+fn window<const N: usize>(
+    kernel: &Ints,
+    stride: &Opt<Ints>,
+    padding: &Ints,
+    dilation: &Ints,
+    ceil: bool,
+) -> Result<Window> {
+    let kernel = kernel.each::<N>("kernel_size", 1)?;
+    let stride = match stride.as_ref() {
+        Some(stride) if !stride.get().is_empty() => stride.each("stride", 1)?,
+        _ => kernel,
+    };
+    let last = |v: [usize; N], one: usize| [if N < 2 { one } else { v[0] }, v[N - 1]];
+    Ok(Window {
+        kernel: last(kernel, 1),
+        stride: last(stride, 1),
+        padding: last(padding.each("padding", 0)?, 0),
+        dilation: last(dilation.each("dilation", 1)?, 1),
+        ceil,
+    })
+}
 
-    fn output(&self, x: &Shape) -> Result<Shape> {
-        if (0..2).any(|a| self.padding[a] > self.kernel[a] / 2) {
-            return Err(Error::shape(format!(
-                "padding {:?} is more than half of the window {:?}",
-                self.padding, self.kernel
-            )));
-        }
-        let geometry = Conv2d { stride: self.stride, padding: self.padding, dilation: self.dilation, groups: 1 };
-        let size = |a: usize| geometry.output_size(a, x[2 + a], self.kernel[a]);
-        Ok(Shape::from([x[0], x[1], size(0)?, size(1)?]))
+/// Planes of `x` (lines are planes of height 1) put through `f`, whose results get back the form of `x`.
+pub(super) fn over_planes<V: Value>(x: &V, spatial: usize, f: impl FnOnce(&V) -> Result<Vec<V>>) -> Result<Vec<V>> {
+    let (x, had_batch) = batched(x, spatial)?;
+    let x = match x.meta().shape[..] {
+        [n, c, l] => x.reshape([n, c, 1, l])?,
+        _ => x,
+    };
+    let back = |y: V| match y.meta().shape[..] {
+        [n, c, 1, l] if spatial == 1 => unbatched(y.reshape([n, c, l])?, had_batch),
+        _ => unbatched(y, had_batch),
+    };
+    f(&x)?.into_iter().map(back).collect()
+}
+
+/// The node of a pooling of the last `spatial` dimensions, for inputs with a batch.
+fn with_batch(cx: &OnnxCx<'_>, spatial: usize, node: impl FnOnce() -> Option<Onnx>) -> Option<Onnx> {
+    (cx.x[0].shape.len() == spatial + 2).then(node).flatten()
+}
+
+macro_rules! max_pools {
+    ($($Name:ident $WithIndices:ident $n:literal;)*) => {$(
+        function! { $Name |op, x| {
+            let pool = window::<$n>(&op.kernel_size, &op.stride, &op.padding, &op.dilation, op.ceil_mode)?;
+            over_planes(x, $n, |x| Ok(vec![x.max_pool(pool)?.0]))?
+        }, onnx |op, cx| {
+            let pool = window::<$n>(&op.kernel_size, &op.stride, &op.padding, &op.dilation, op.ceil_mode).ok()?;
+            with_batch(cx, $n, || Some(pool.max_nodes($n, cx.x[0].dtype, None)))
+        } }
+
+        function! { $WithIndices |op, x| {
+            let pool = window::<$n>(&op.kernel_size, &op.stride, &op.padding, &op.dilation, op.ceil_mode)?;
+            over_planes(x, $n, |x| x.max_pool(pool).map(|(y, index)| vec![y, index]))?
+        } }
+    )*};
+}
+
+max_pools! { MaxPool1d MaxPool1dWithIndices 1; MaxPool2d MaxPool2dWithIndices 2; }
+
+/// What `divisor_override` and `count_include_pad` ask for.
+fn divisor(fixed: Option<i64>, include: bool) -> Result<Divisor> {
+    match fixed.map(usize::try_from) {
+        None => Ok(if include { Divisor::Padded } else { Divisor::Inside }),
+        Some(Ok(n)) if n > 0 => Ok(Divisor::Fixed(n)),
+        Some(_) => Err(Error::shape(format!("divisor_override must be positive, got {}", fixed.unwrap_or(0)))),
     }
 }
 
-impl OpRule for MaxPool2d {
-    fn name(&self) -> &'static str {
-        "max_pool2d"
-    }
-
-    fn promote(&self) -> Promote {
-        Promote::Keep
-    }
-
-    fn infer(&self, x: &[Meta]) -> Result<Metas> {
-        let [x] = inputs(x)?;
-        need_float("the input", x.dtype)?;
-        need_rank("the input", &x, 4)?;
-        let y = x.with_shape(self.pool.output(&x.shape)?);
-        Ok(smallvec![y, y.with_dtype(DType::I64)])
-    }
-
-    fn lower(&self, _: &[Meta]) -> Lowering {
-        Lowering::Kernel(Kernel::Pool(PoolPass::Max, self.pool))
-    }
-
-    no_compose!();
-
-    fn grad(&self) -> Grad {
-        Grad::outputs(0b10)
-    }
-
-    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
-        let x = &cx.x_metas[0].shape;
-        cx.only(0, || cx.dy()?.max_unpool2d(cx.y(1)?, self.pool, [x[2], x[3]]))
-    }
-
-    fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        let pair = |p: [usize; 2]| OnnxAttr::Ints(p.map(|n| n as i64).to_vec());
-        let [ph, pw] = self.pool.padding.map(|n| n as i64);
-        let pool = OnnxNode::new("MaxPool", vec![OnnxRef::In(0)])
-            .attr("kernel_shape", pair(self.pool.kernel))
-            .attr("strides", pair(self.pool.stride))
-            .attr("pads", OnnxAttr::Ints(vec![ph, pw, ph, pw]))
-            .attr("dilations", pair(self.pool.dilation))
-            .outputs(2);
-        // ONNX counts indices over the whole tensor, Esker within a plane.
-        let plane = (cx.x[0].shape[2] * cx.x[0].shape[3]) as f64;
-        Onnx::Nodes(vec![
-            pool,
-            OnnxNode::new("Identity", vec![OnnxRef::Node(0, 0)]),
-            OnnxNode::new("Mod", vec![OnnxRef::Node(0, 1), OnnxRef::Scalar(plane, DType::I64)]),
-        ])
-    }
-
-    no_sizes!();
+macro_rules! avg_pools {
+    ($($Name:ident $n:literal $fixed:expr;)*) => {$(
+        function! { $Name |op, x| {
+            let pool = window::<$n>(&op.kernel_size, &op.stride, &op.padding, &1.into(), op.ceil_mode)?;
+            let fixed: fn(&Self) -> Option<i64> = $fixed;
+            let divisor = divisor(fixed(op), op.count_include_pad)?;
+            over_planes(x, $n, |x| Ok(vec![x.mean_pool(pool, divisor)?]))?
+        }, onnx |op, cx| {
+            let pool = window::<$n>(&op.kernel_size, &op.stride, &op.padding, &1.into(), op.ceil_mode).ok()?;
+            let fixed: fn(&Self) -> Option<i64> = $fixed;
+            let divisor = divisor(fixed(op), op.count_include_pad).ok()?;
+            with_batch(cx, $n, || match super::mean_pool::nodes(&pool, divisor, $n, cx) {
+                Onnx::Compose => None,
+                nodes => Some(nodes),
+            })
+        } }
+    )*};
 }
 
-impl OpRule for MaxUnpool2d {
-    fn name(&self) -> &'static str {
-        "max_unpool2d"
-    }
-
-    fn promote(&self) -> Promote {
-        Promote::Keep
-    }
-
-    fn infer(&self, x: &[Meta]) -> Result<Metas> {
-        let [dy, index] = inputs(x)?;
-        need_float("the gradient", dy.dtype)?;
-        need_i64("the index", index.dtype)?;
-        need_rank("the gradient", &dy, 4)?;
-        if dy.shape != index.shape {
-            return Err(Error::shape(format!("the gradient is {:?} but the index {:?}", dy.shape, index.shape)));
-        }
-        let size = self.size.shape()?;
-        let [h, w] = size[..] else {
-            return Err(Error::shape(format!("{:?} must be a height and a width", self.size)));
-        };
-        let shape = Shape::from([dy.shape[0], dy.shape[1], h, w]);
-        shape.checked_numel()?;
-        Ok(smallvec![Meta::new(dy.dtype, shape, dy.device.meet(index.device)?)])
-    }
-
-    fn lower(&self, _: &[Meta]) -> Lowering {
-        Lowering::Kernel(Kernel::Pool(PoolPass::MaxInput, self.pool))
-    }
-
-    no_compose!();
-
-    fn grad(&self) -> Grad {
-        Grad::inputs(0b10)
-    }
-
-    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
-        cx.only(0, || cx.dy()?.max_pool_gather(cx.x(1)?, self.pool))
-    }
-
-    fn onnx(&self, _: &OnnxCx<'_>) -> Onnx {
-        Onnx::None("it adds where windows overlap, which MaxUnpool does not; it belongs to training")
-    }
-
-    fn sizes(&mut self, f: &mut dyn FnMut(&mut i64)) {
-        self.size.visit(f);
-    }
-}
-
-impl OpRule for MaxPoolGather {
-    fn name(&self) -> &'static str {
-        "max_pool_gather"
-    }
-
-    fn promote(&self) -> Promote {
-        Promote::Keep
-    }
-
-    fn infer(&self, x: &[Meta]) -> Result<Metas> {
-        let [x, index] = inputs(x)?;
-        need_float("the input", x.dtype)?;
-        need_i64("the index", index.dtype)?;
-        need_rank("the input", &x, 4)?;
-        need_rank("the index", &index, 4)?;
-        if x.shape[..2] != index.shape[..2] {
-            return Err(Error::shape(format!(
-                "the index {:?} is for other planes than {:?} has",
-                index.shape, x.shape
-            )));
-        }
-        Ok(smallvec![Meta::new(x.dtype, index.shape, x.device.meet(index.device)?)])
-    }
-
-    fn lower(&self, _: &[Meta]) -> Lowering {
-        Lowering::Kernel(Kernel::Pool(PoolPass::MaxGather, self.pool))
-    }
-
-    no_compose!();
-
-    fn grad(&self) -> Grad {
-        Grad::inputs(0b10)
-    }
-
-    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
-        let x = &cx.x_metas[0].shape;
-        cx.only(0, || cx.dy()?.max_unpool2d(cx.x(1)?, self.pool, [x[2], x[3]]))
-    }
-
-    fn onnx(&self, _: &OnnxCx<'_>) -> Onnx {
-        Onnx::None("it only occurs in second derivatives of max pooling")
-    }
-
-    no_sizes!();
-}
+avg_pools! { AvgPool1d 1 |_| None; AvgPool2d 2 |op| op.divisor_override.get(); }
 
 #[cfg(feature = "spec")]
-mod spec {
-    use super::*;
-    use crate::spec::{Dtypes, Fill, Input, OpSpec, RefArray, Sample, distinct, ints, real, values};
-
-    /// Shapes and windows that fit.
-    fn cases() -> Vec<([usize; 4], Window)> {
-        let two = Window::square(2);
-        vec![
-            ([1, 1, 4, 4], two),
-            ([2, 3, 5, 6], two),
-            ([1, 2, 5, 5], Window { kernel: [3, 2], stride: [1, 1], ..two }),
-            ([1, 2, 5, 5], Window { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ..two }),
-            ([2, 1, 7, 6], Window { stride: [1, 2], dilation: [3, 2], ..two }),
-            ([1, 1, 3, 4], Window { kernel: [2, 3], stride: [3, 1], padding: [1, 1], ..two }),
-            ([1, 2, 3, 3], Window::square(1)),
-            ([1, 35, 2, 2], two),
-            ([0, 2, 4, 4], two),
-            ([2, 0, 4, 4], two),
-        ]
-    }
-
-    /// The places of `x`'s plane that a window at output `(oy, ox)` sees, row-major.
-    fn window(p: &Window, plane: [usize; 2], at: [usize; 2]) -> Vec<usize> {
-        let mut seen = Vec::new();
-        for r in 0..p.kernel[0] {
-            for s in 0..p.kernel[1] {
-                let row = (at[0] * p.stride[0] + r * p.dilation[0]).checked_sub(p.padding[0]);
-                let column = (at[1] * p.stride[1] + s * p.dilation[1]).checked_sub(p.padding[1]);
-                if let (Some(row), Some(column)) = (row, column)
-                    && row < plane[0]
-                    && column < plane[1]
-                {
-                    seen.push(row * plane[1] + column);
-                }
-            }
-        }
-        seen
-    }
-
-    fn out_shape(p: &Window, x: &[usize]) -> [usize; 4] {
-        let size = |a: usize| {
-            let span = p.dilation[a] * (p.kernel[a] - 1) + 1;
-            (0..).step_by(p.stride[a]).take_while(|at| at + span <= x[2 + a] + 2 * p.padding[a]).count()
-        };
-        [x[0], x[1], size(0), size(1)]
-    }
-
-    /// An index input that points into a plane, with repeats.
-    fn places(shape: &[usize], plane: usize) -> Input {
-        Input { shape: shape.to_vec(), fill: Fill::Ints(0, plane as i64 - 1), dtype: Some(DType::I64) }
-    }
-
-    impl OpSpec for MaxPool2d {
-        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            let x = &x[0];
-            let plane = [x.shape[2], x.shape[3]];
-            let index = RefArray::from_fn(&out_shape(&self.pool, &x.shape), |y| {
-                let value = |i: usize| x.at(&[y[0], y[1], i / plane[1], i % plane[1]]);
-                let seen = window(&self.pool, plane, [y[2], y[3]]);
-                let best =
-                    seen.into_iter().reduce(|a, b| if value(a).is_nan() || (value(a) >= value(b)) { a } else { b });
-                best.map_or(f64::NAN, |i| i as f64)
-            });
-            let value = RefArray::from_fn(&index.shape, |y| {
-                let i = index.at(y) as usize;
-                x.at(&[y[0], y[1], i / plane[1], i % plane[1]])
-            });
-            vec![value, index]
-        }
-
-        fn samples() -> Vec<Sample> {
-            let new = |pool, x: Input| Sample::new(MaxPool2d { pool }, [x]);
-            let mut out: Vec<Sample> = cases().iter().map(|(x, pool)| new(*pool, distinct(x))).collect();
-            let two = Window::square(2);
-            out.push(new(two, ints(&[1, 2, 4, 4], 0, 1)).rough().note("ties"));
-            let low = values(&[1, 1, 2, 2], &[f64::NEG_INFINITY; 4]);
-            let padded = Window { padding: [1, 1], ..two };
-            let note = "by definition: padding is never chosen";
-            out.push(new(padded, low).known(&[&[f64::NEG_INFINITY; 4], &[0.0, 1.0, 2.0, 3.0]], note));
-            let nan = values(&[1, 1, 2, 3], &[1.0, f64::NAN, 5.0, 2.0, f64::NAN, 3.0]);
-            let known: &[&[f64]] = &[&[f64::NAN, f64::NAN], &[1.0, 1.0]];
-            let slide = Window { stride: [1, 1], ..two };
-            out.push(new(slide, nan).known(known, "PyTorch's rule: the first NaN wins"));
-            let fails = |x: &[usize], pool, note| new(pool, real(x)).fails("Shape", note);
-            out.push(fails(&[1, 1, 1, 4], two, "the window is larger than the input"));
-            out.push(fails(&[1, 1, 4, 4], Window { padding: [2, 0], ..two }, "padding of more than half the window"));
-            out.push(fails(&[1, 1, 4, 4], Window { stride: [0, 1], ..two }, "stride 0"));
-            out.push(fails(&[1, 1, 4, 4], Window { kernel: [0, 1], ..two }, "an empty window"));
-            let huge = Window { padding: [usize::MAX, 0], ..two };
-            out.push(fails(&[1, 1, 4, 4], huge, "padding beyond all addresses"));
-            out.push(fails(
-                &[1, 1, 4, 4],
-                Window { dilation: [usize::MAX, 1], kernel: [3, 1], ..two },
-                "dilation beyond",
-            ));
-            out.push(fails(&[1, 4, 4], two, "rank 3"));
-            out.push(new(two, ints(&[1, 1, 4, 4], 0, 3)).on(Dtypes::Ints).fails("DType", "integers"));
-            out
-        }
-    }
-
-    impl OpSpec for MaxUnpool2d {
-        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            let [dy, index] = x else { return vec![] };
-            let size = self.size.get().unwrap_or(&[]);
-            let [h, w] = [size[0] as usize, size[1] as usize];
-            let mut dx = RefArray::zeros(&[dy.shape[0], dy.shape[1], h, w]);
-            crate::spec::each_index(&dy.shape, |y| {
-                let i = index.at(y) as usize;
-                *dx.at_mut(&[y[0], y[1], i / w, i % w]) += dy.at(y);
-            });
-            vec![dx]
-        }
-
-        fn samples() -> Vec<Sample> {
-            let new = |pool, size: [usize; 2], dy: Input, index: Input| {
-                Sample::new(MaxUnpool2d { pool, size: size.into() }, [dy, index])
-            };
-            let case = |(x, pool): &([usize; 4], Window)| {
-                let y = out_shape(pool, x);
-                new(*pool, [x[2], x[3]], real(&y), places(&y, x[2] * x[3]))
-            };
-            let mut out: Vec<Sample> = cases().iter().map(case).collect();
-            let two = Window::square(2);
-            let y: &[usize] = &[1, 1, 2, 2];
-            let at = |v: &[f64]| values(y, v).of(DType::I64);
-            let repeats = new(two, [4, 4], values(y, &[1.0, 2.0, 3.0, 4.0]), at(&[5.0, 5.0, 15.0, 5.0]));
-            let mut known = [0.0; 16];
-            (known[5], known[15]) = (7.0, 3.0);
-            out.push(repeats.known(&[&known], "by hand: windows that chose one element add up there"));
-            out.push(new(two, [4, 4], real(y), at(&[0.0, 1.0, 2.0, 16.0])).fails("Kernel", "beyond the plane"));
-            out.push(new(two, [4, 4], real(y), at(&[0.0, -1.0, 2.0, 3.0])).fails("Kernel", "before the plane"));
-            out.push(new(two, [4, 4], real(y), places(&[1, 1, 2, 1], 16)).fails("Shape", "sizes differ"));
-            out.push(new(two, [4, 4], real(&[2, 2]), places(&[2, 2], 16)).fails("Shape", "rank 2"));
-            out.push(new(two, [4, 4], real(y), real(y)).fails("DType", "a float index"));
-            let op = MaxUnpool2d { pool: two, size: [4].into() };
-            out.push(Sample::new(op, [real(y), places(y, 16)]).fails("Shape", "one size"));
-            out
-        }
-    }
-
-    impl OpSpec for MaxPoolGather {
-        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            let [x, index] = x else { return vec![] };
-            let w = x.shape[3];
-            vec![RefArray::from_fn(&index.shape, |y| {
-                let i = index.at(y) as usize;
-                x.at(&[y[0], y[1], i / w, i % w])
-            })]
-        }
-
-        fn samples() -> Vec<Sample> {
-            let new = |pool, x: Input, index: Input| Sample::new(MaxPoolGather { pool }, [x, index]);
-            let case = |(x, pool): &([usize; 4], Window)| new(*pool, real(x), places(&out_shape(pool, x), x[2] * x[3]));
-            let mut out: Vec<Sample> = cases().iter().map(case).collect();
-            let two = Window::square(2);
-            let (x, y): (&[usize], &[usize]) = (&[1, 1, 4, 4], &[1, 1, 2, 2]);
-            let at = |v: &[f64]| values(y, v).of(DType::I64);
-            out.push(new(two, real(x), at(&[0.0, 1.0, 2.0, 16.0])).fails("Kernel", "beyond the plane"));
-            out.push(new(two, real(x), at(&[0.0, -1.0, 2.0, 3.0])).fails("Kernel", "before the plane"));
-            out.push(new(two, real(x), places(&[2, 1, 2, 2], 16)).fails("Shape", "other images"));
-            out.push(new(two, real(x), places(&[1, 2, 2, 2], 16)).fails("Shape", "other channels"));
-            out.push(new(two, real(&[4, 4]), places(y, 16)).fails("Shape", "rank 2"));
-            out.push(new(two, real(x), real(y)).fails("DType", "a float index"));
-            out
-        }
-    }
-}
+mod spec;
