@@ -3,6 +3,7 @@
 mod mutate;
 mod ops;
 mod test;
+mod wheel;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,6 +32,8 @@ enum Chore {
         #[arg(long)]
         json: bool,
     },
+    /// Builds the Python package into target/wheels.
+    Wheel,
     /// Breaks the code in known ways, one at a time, and requires the tests to notice each.
     Mutate {
         /// Only the mutants whose name contains this.
@@ -43,6 +46,7 @@ fn main() -> Result<()> {
     match Args::parse().chore {
         Chore::Test { only } => test::run(only.as_deref()),
         Chore::Ops { json } => ops::run(json),
+        Chore::Wheel => wheel::build().map(|wheel| println!("{}", wheel.display())),
         Chore::Mutate { only } => mutate::run(only.as_deref()),
     }
 }

@@ -21,6 +21,7 @@ const STEPS: &[Step] = &[
     ("tests", || succeed(cargo().args(["test", "--workspace", "--all-features"]))),
     ("package", || succeed(cargo().args(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]))),
     ("python", python),
+    ("wheel", crate::wheel::test),
 ];
 
 /// Runs the steps whose name contains `only`.
@@ -61,15 +62,20 @@ fn python() -> Result<()> {
 
 /// A virtual environment under `target/` with the pinned packages; made once for each list of pins.
 fn environment() -> Result<PathBuf> {
-    let pins = std::fs::read_to_string(root().join("xtask/requirements.txt")).context("xtask/requirements.txt")?;
-    let venv = root().join("target/venv");
+    pinned("venv", "xtask/requirements.txt")
+}
+
+/// The Python of a virtual environment `target/<name>` with the packages of a file; made once for each list of pins.
+pub(crate) fn pinned(name: &str, file: &str) -> Result<PathBuf> {
+    let pins = std::fs::read_to_string(root().join(file)).with_context(|| file.to_owned())?;
+    let venv = root().join("target").join(name);
     let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     let stamp = venv.join("pins.txt");
     if std::fs::read_to_string(&stamp).is_ok_and(|made| made == pins) && works(&python) {
         return Ok(python);
     }
     succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-    succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r", "xtask/requirements.txt"]))?;
+    succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r", file]))?;
     std::fs::write(&stamp, pins)?;
     Ok(python)
 }

@@ -47,6 +47,12 @@ impl Drop for Anomaly {
     }
 }
 
+/// Switches the finder of this thread on or off until it is switched again; says what it was. For callers without
+/// scopes; others use [`detect_anomaly`].
+pub fn set_detect_anomaly(on: bool) -> bool {
+    ON.replace(on)
+}
+
 /// Switches the finder off until the guard is dropped.
 pub(crate) fn off() -> Anomaly {
     Anomaly { before: ON.replace(false), thread: PhantomData }

@@ -35,6 +35,25 @@ pub fn grad(outputs: &[&Tensor], inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
 /// # Errors
 /// As [`grad`].
 pub fn grad_with(outputs: &[&Tensor], inputs: &[&Tensor], options: GradOptions) -> Result<Vec<Tensor>> {
+    let outputs: Vec<(&Tensor, Tensor)> = outputs.iter().map(|y| Ok((*y, y.ones_like()?))).collect::<Result<_>>()?;
+    let found = grad_from(&outputs, inputs, options)?;
+    found
+        .into_iter()
+        .enumerate()
+        .map(|(i, g)| g.ok_or_else(|| Error::autograd(format!("input {i} does not take part in the outputs"))))
+        .collect()
+}
+
+/// As [`grad_with`], with the gradient of each output given; `None` for an input that does not take part.
+///
+/// # Errors
+/// `Autograd` when an input or an output has no history, or the graph was spent; `Shape` when a gradient is not like
+/// its output.
+pub fn grad_from(
+    outputs: &[(&Tensor, Tensor)],
+    inputs: &[&Tensor],
+    options: GradOptions,
+) -> Result<Vec<Option<Tensor>>> {
     let targets: Vec<&Edge> = inputs
         .iter()
         .enumerate()
@@ -44,14 +63,8 @@ pub fn grad_with(outputs: &[&Tensor], inputs: &[&Tensor], options: GradOptions) 
             })
         })
         .collect::<Result<_>>()?;
-    let roots: Vec<(&Edge, Tensor)> =
-        outputs.iter().map(|y| Ok((history(y)?, y.ones_like()?))).collect::<Result<_>>()?;
-    let found = Walk::new(roots, options)?.run(Some(&targets))?;
-    found
-        .into_iter()
-        .enumerate()
-        .map(|(i, g)| g.ok_or_else(|| Error::autograd(format!("input {i} does not take part in the outputs"))))
-        .collect()
+    let roots = outputs.iter().map(|(y, dy)| Ok((history(y)?, seed(y, Some(dy), options)?))).collect::<Result<_>>()?;
+    Walk::new(roots, options)?.run(Some(&targets))
 }
 
 fn history(y: &Tensor) -> Result<&Edge> {
@@ -63,28 +76,31 @@ fn history(y: &Tensor) -> Result<&Edge> {
 }
 
 /// Sends `gradient` (ones for a scalar) from `y` to every leaf upstream.
-pub(crate) fn backward(y: &Tensor, gradient: Option<&Tensor>) -> Result<()> {
+pub(crate) fn backward(y: &Tensor, gradient: Option<&Tensor>, options: GradOptions) -> Result<()> {
     let edge = history(y)?;
-    let seed = match gradient {
-        Some(g) if g.shape() == y.shape() && g.dtype() == y.dtype() => g.detach(),
-        Some(g) => {
-            return Err(Error::shape(format!(
-                "backward: the gradient is {:?} {}, the tensor {:?} {}",
-                g.shape(),
-                g.dtype(),
-                y.shape(),
-                y.dtype()
-            )));
+    let seed = seed(y, gradient, options)?;
+    Walk::new(vec![(edge, seed)], options)?.run(None).map(drop)
+}
+
+/// The gradient that a walk starts from at `y`.
+fn seed(y: &Tensor, gradient: Option<&Tensor>, options: GradOptions) -> Result<Tensor> {
+    match gradient {
+        Some(g) if g.shape() == y.shape() && g.dtype() == y.dtype() => {
+            Ok(if options.create_graph { g.clone() } else { g.detach() })
         }
-        None if y.numel() == 1 => y.ones_like()?,
-        None => {
-            return Err(Error::autograd(format!(
-                "backward starts from a scalar, got {:?}; sum it first or give a gradient with backward_with",
-                y.shape()
-            )));
-        }
-    };
-    Walk::new(vec![(edge, seed)], GradOptions::default())?.run(None).map(drop)
+        Some(g) => Err(Error::shape(format!(
+            "backward: the gradient is {:?} {}, the tensor {:?} {}",
+            g.shape(),
+            g.dtype(),
+            y.shape(),
+            y.dtype()
+        ))),
+        None if y.numel() == 1 => y.ones_like(),
+        None => Err(Error::autograd(format!(
+            "backward starts from a scalar, got {:?}; sum it first or give a gradient with backward_with",
+            y.shape()
+        ))),
+    }
 }
 
 impl Tensor {
@@ -149,7 +165,7 @@ impl Walk {
             }
             match &node.kind {
                 Kind::Leaf { .. } if targets.is_some() => {}
-                Kind::Leaf { .. } => gather(&node, slots)?,
+                Kind::Leaf { .. } => gather(&node, slots, self.options.create_graph)?,
                 Kind::Op(applied) => self.step(i, &node, applied, &slots)?,
             }
         }
@@ -203,12 +219,12 @@ impl Walk {
     }
 }
 
-/// Adds a gradient to what a leaf has.
-fn gather(leaf: &Node, mut slots: Slots) -> Result<()> {
+/// Adds a gradient to what a leaf has; `record` keeps the history of both.
+fn gather(leaf: &Node, mut slots: Slots, record: bool) -> Result<()> {
     if let (Some(mut total), Some(grad)) = (leaf.leaf_grad(), slots[0].take()) {
         *total = Some(match total.take() {
             None => grad,
-            Some(sum) => add(sum, &grad, false)?,
+            Some(sum) => add(sum, &grad, record)?,
         });
     }
     leaf.hooks.get().map_or(Ok(()), Hooks::gathered)

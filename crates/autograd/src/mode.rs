@@ -32,6 +32,12 @@ impl Drop for GradMode {
     }
 }
 
+/// Switches the tape of this thread on or off until it is switched again; says what it was. For callers without scopes;
+/// others use [`GradMode`].
+pub fn set_grad_enabled(enabled: bool) -> bool {
+    ENABLED.replace(enabled)
+}
+
 /// Runs `f` without recording on the tape.
 pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
     let _mode = GradMode::set(false);

@@ -3,8 +3,9 @@
 use esker_ops::{Array, Meta, Op, Ops, Outs, Value};
 use esker_tensor::{DType, Device, Element, Error, Layout, Result, Shape};
 
+use crate::GradOptions;
 use crate::dispatch::{dispatch, ready};
-use crate::tape::{Edge, Node};
+use crate::tape::{Edge, Kind, Node};
 
 /// An n-dimensional array with a dtype and a device, which remembers how it was computed when a gradient will be
 /// asked for. Tensors are values: no operation on one is visible through another. Cloning is a reference count.
@@ -160,7 +161,7 @@ impl Tensor {
     /// # Errors
     /// `Autograd` when this is no scalar, has no history, or its graph was spent by an earlier call.
     pub fn backward(&self) -> Result<()> {
-        crate::grad::backward(self, None)
+        crate::grad::backward(self, None, GradOptions::default())
     }
 
     /// As [`Tensor::backward`] for a tensor of any shape, weighted by `gradient`.
@@ -168,7 +169,23 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::backward`]; `Shape` when the gradient's shape differs.
     pub fn backward_with(&self, gradient: &Tensor) -> Result<()> {
-        crate::grad::backward(self, Some(gradient))
+        crate::grad::backward(self, Some(gradient), GradOptions::default())
+    }
+
+    /// As [`Tensor::backward`], from ones or from `gradient`, keeping or recording the graph as `options` say.
+    ///
+    /// # Errors
+    /// As [`Tensor::backward_with`].
+    pub fn backward_from(&self, gradient: Option<&Tensor>, options: GradOptions) -> Result<()> {
+        crate::grad::backward(self, gradient, options)
+    }
+
+    /// The name of what computed this tensor, when the tape knows it; `None` for tensors that start a history.
+    pub fn grad_fn_name(&self) -> Option<String> {
+        match &self.edge.as_ref()?.node.kind {
+            Kind::Op(applied) => Some(applied.name().to_owned()),
+            Kind::Leaf { .. } => None,
+        }
     }
 
     /// The elements, row-major.
