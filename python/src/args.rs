@@ -177,9 +177,30 @@ pub(crate) fn attr(kind: AttrKind, obj: &Bound<'_, PyAny>) -> PyResult<Option<At
             None => integers(obj)?.map(Attr::Ints),
         },
         AttrKind::DType | AttrKind::OptionalDType => Some(Attr::DType(to_dtype(obj)?)),
-        AttrKind::Device => Some(Attr::Device(to_device(obj)?)),
-        AttrKind::Key | AttrKind::Internal => None,
+        AttrKind::Device => Some(Attr::Device(match to_device(obj)? {
+            esker::Device::Cuda(i) => esker::cuda(i).py()?,
+            device => device,
+        })),
+        _ => plain(obj)?,
     })
+}
+
+/// A value as what it is: for kinds that take several.
+fn plain(obj: &Bound<'_, PyAny>) -> PyResult<Option<Attr>> {
+    if let Ok(text) = obj.cast::<PyString>() {
+        return Ok(Some(Attr::Str(text.to_cow()?.into_owned())));
+    }
+    if let Some(i) = integer(obj)? {
+        return Ok(Some(Attr::Int(i)));
+    }
+    if let Some(list) = integers(obj)? {
+        return Ok(Some(Attr::Ints(list)));
+    }
+    Ok(number(obj)?.map(|n| match n {
+        Number::Bool(b) => Attr::Bool(b),
+        Number::Int(i) => Attr::Int(i),
+        Number::Float(x) => Attr::Float(x),
+    }))
 }
 
 /// What an attribute of this kind takes, for sentences.
@@ -196,7 +217,7 @@ pub(crate) fn needed(kind: AttrKind) -> &'static str {
         AttrKind::Device => "a device",
         AttrKind::OptionalInt => "an integer or None",
         AttrKind::OptionalFloat => "a number or None",
-        AttrKind::Key | AttrKind::Internal => "nothing that Python has",
+        _ => "another kind of value",
     }
 }
 

@@ -3,10 +3,10 @@
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use esker::Tensor;
 use esker::autograd::dispatch;
 use esker::ops::MapOp;
 use esker::ops::signature::{Attr, AttrKind, Outputs, ParamKind, Signature};
+use esker::{DType, Tensor};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -15,6 +15,7 @@ use pyo3::types::{PyList, PyString, PyTuple, PyType};
 use smallvec::{SmallVec, smallvec};
 
 use crate::args::{Operand, attr, integer, needed, operand, settle, takes};
+use crate::construct::default_dtype;
 use crate::error::{Raise, type_error};
 use crate::numbers::apply;
 use crate::rows;
@@ -37,6 +38,8 @@ pub(crate) struct Binding {
     weak_from: usize,
     /// Takes a `dtype` that the input is cast to first.
     casts: bool,
+    /// Makes a new tensor, which may be a leaf.
+    makes: bool,
     /// The results are values and indices, with these names.
     named: bool,
 }
@@ -56,7 +59,8 @@ type Object<'a, 'py> = Borrowed<'a, 'py, PyAny>;
 impl Binding {
     fn new(py: Python<'_>, sig: &'static Signature) -> Self {
         let names = sig.params.iter().map(|p| PyString::intern(py, p.name).unbind()).collect();
-        let function: Vec<u8> = sig.order.iter().map(|&i| i as u8).collect();
+        let given = |i: &&usize| sig.params[**i].kind != ParamKind::Attr(AttrKind::Key);
+        let function: Vec<u8> = sig.order.iter().filter(given).map(|&i| i as u8).collect();
         let method = function.iter().copied().filter(|&i| i != 0).collect();
         let first_is_condition = sig.params.first().is_some_and(|p| p.name == "condition");
         Self {
@@ -65,6 +69,7 @@ impl Binding {
             orders: [function, method],
             weak_from: usize::from(first_is_condition),
             casts: rows::TAKES_DTYPE.contains(&sig.name),
+            makes: sig.params.iter().any(|p| p.name == "dtype"),
             named: rows::VALUES_AND_INDICES.contains(&sig.name),
         }
     }
@@ -160,10 +165,10 @@ impl<'a, 'py> Given<'a, 'py> {
         match &*name.cast::<PyString>()?.to_cow()? {
             "dtype" if b.casts => self.dtype = (!value.is_none()).then_some(value),
             "alpha" if rows::TAKES_ALPHA.contains(&b.sig.name) => self.alpha = Some(value),
-            "requires_grad" if makes(b.sig) => self.requires_grad = value.is_truthy()?,
+            "requires_grad" if b.makes => self.requires_grad = value.is_truthy()?,
             other if rows::IGNORED_WHEN_NONE.contains(&other) && value.is_none() => {}
             other => {
-                let names: Vec<&str> = b.sig.order.iter().map(|&i| b.sig.params[i].name).collect();
+                let names: Vec<&str> = b.orders[0].iter().map(|&i| b.sig.params[usize::from(i)].name).collect();
                 return Err(b.error(format!("there is no argument {other}; the arguments are {}", names.join(", "))));
             }
         }
@@ -242,7 +247,7 @@ impl<'a, 'py> Given<'a, 'py> {
                     Some(attr) => attr,
                     None => return Err(self.wrong(b, p.name, needed(kind), &o)),
                 },
-                (None, Some(default)) => default_of(p.name, default),
+                (None, Some(default)) => default_of(b, default),
                 (None, None) if kind == AttrKind::Key => Attr::None,
                 (None, None) => return Err(b.error(format!("the argument {} is missing", p.name))),
             });
@@ -251,17 +256,13 @@ impl<'a, 'py> Given<'a, 'py> {
     }
 }
 
-/// A default; the key of the random generator is drawn anew.
-fn default_of(_name: &str, default: &Attr) -> Attr {
+/// A default: the key of the random generator is drawn anew, and what makes a tensor follows the default dtype.
+fn default_of(b: &Binding, default: &Attr) -> Attr {
     match default {
         Attr::Key(_) => Attr::None,
+        Attr::DType(DType::F32) if b.makes => Attr::DType(default_dtype()),
         default => default.clone(),
     }
-}
-
-/// Whether the row makes a tensor from nothing.
-fn makes(sig: &Signature) -> bool {
-    !sig.params.iter().any(|p| !matches!(p.kind, ParamKind::Attr(_)))
 }
 
 /// Calls a row.

@@ -97,7 +97,7 @@ impl PyTensor {
         let leaves = leaves(inputs)?;
         let seed = match gradient {
             Some(g) => g,
-            None => t.ones_like().py()?,
+            None => t.ones_like(()).py()?,
         };
         let targets: Vec<Tensor> = leaves.iter().map(Param::tensor).collect();
         let found = py.detach(|| grad_from(&[(&t, seed)], &targets.iter().collect::<Vec<_>>(), options)).py()?;
@@ -297,7 +297,7 @@ pub(crate) fn grad<'py>(
     for (y, seed) in y.iter().zip(seeds) {
         let seed = match seed {
             Some(seed) => seed,
-            None if y.numel() == 1 => y.detach().ones_like().py()?,
+            None if y.numel() == 1 => y.detach().ones_like(()).py()?,
             None => {
                 return Err(esker::Error::autograd(format!(
                     "grad: an output of {:?} needs a gradient in grad_outputs; only scalars start from 1",
@@ -315,7 +315,7 @@ pub(crate) fn grad<'py>(
     for (i, (g, x)) in found.into_iter().zip(&x).enumerate() {
         all.push(match g {
             Some(g) => Some(g.into()),
-            None if materialize_grads => Some(x.detach().zeros_like().py()?.into()),
+            None if materialize_grads => Some(x.detach().zeros_like(()).py()?.into()),
             None if allow_unused => None,
             None => {
                 return Err(esker::Error::autograd(format!(

@@ -12,7 +12,9 @@ mod create;
 mod dlpack;
 mod dtype;
 mod error;
+mod function;
 mod grad;
+mod graph;
 mod index;
 mod numbers;
 mod optim;
@@ -35,6 +37,7 @@ fn _esker(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<dtype::PyDevice>()?;
     m.add_class::<grad::Handle>()?;
     m.add_class::<optim::Native>()?;
+    m.add_class::<graph::PyGraph>()?;
     for dtype in DType::ALL {
         m.add(dtype.name(), dtype::dtype_object(py, dtype)?)?;
     }
@@ -46,18 +49,10 @@ fn _esker(m: &Bound<'_, PyModule>) -> PyResult<()> {
         construct::tensor,
         construct::set_default_dtype,
         construct::get_default_dtype,
-        create::zeros,
-        create::ones,
-        create::empty,
-        create::rand,
-        create::randn,
         create::full,
         create::arange,
-        create::linspace,
-        create::eye,
         create::randint,
         create::randperm,
-        create::normal,
         create::manual_seed,
         create::_rng_state,
         create::_set_rng_state,
@@ -68,6 +63,10 @@ fn _esker(m: &Bound<'_, PyModule>) -> PyResult<()> {
         state::_state_bytes,
         state::_parse_state,
         optim::_clip_grad_norm,
+        function::_apply_function,
+        function::_checkpoint,
+        graph::_capture,
+        graph::_load_onnx,
         grad::grad,
         grad::grad_enabled,
         grad::_set_grad_enabled,

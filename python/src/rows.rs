@@ -31,7 +31,7 @@ pub(crate) const KEYWORDS: &[(&str, &str)] = &[
 
 /// Keywords of PyTorch's that have no meaning here, for scripts that pass them as None.
 pub(crate) const IGNORED_WHEN_NONE: &[&str] =
-    &["out", "layout", "memory_format", "generator", "pin_memory", "dtype", "device", "stable_"];
+    &["out", "layout", "memory_format", "generator", "pin_memory", "dtype", "device", "size_average", "reduce"];
 
 /// Function rows that have a form with an underscore in PyTorch; elementwise rows all have.
 const IN_PLACE: &[&str] = &[
@@ -143,6 +143,9 @@ pub(crate) fn text_signature(sig: &Signature, method: bool) -> String {
     let mut optional = false;
     for &i in &sig.order {
         let p = &sig.params[i];
+        if p.kind == ParamKind::Attr(AttrKind::Key) {
+            continue;
+        }
         if method && i == 0 {
             parts.push("$self".to_owned());
             continue;
@@ -162,9 +165,6 @@ pub(crate) fn text_signature(sig: &Signature, method: bool) -> String {
 }
 
 fn default(p: &Param) -> Option<String> {
-    if p.kind == ParamKind::Attr(AttrKind::Key) {
-        return Some("None".to_owned());
-    }
     Some(match p.default.as_ref()? {
         Attr::None | Attr::DType(_) | Attr::Device(_) | Attr::Key(_) => "None".to_owned(),
         Attr::Bool(b) => if *b { "True" } else { "False" }.to_owned(),

@@ -2,9 +2,13 @@
 
 from .._esker import grad
 from .anomaly_mode import detect_anomaly, set_detect_anomaly
+from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 __all__ = [
+    "Function",
+    "FunctionCtx",
+    "once_differentiable",
     "detect_anomaly",
     "enable_grad",
     "grad",

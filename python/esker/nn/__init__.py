@@ -1,7 +1,7 @@
 """Layers, containers, initialisers: PyTorch's names, defaults and parameter layouts."""
 
-from . import functional, init
+from . import functional, init, modules, utils
 from .modules import *  # noqa: F403
-from .modules import Bilinear, Flatten, Identity, Linear, Module, Unflatten
 from .parameter import Buffer, Parameter
-from . import utils
+
+__all__ = [*modules.__all__, "Buffer", "Parameter", "functional", "init", "modules", "utils"]

@@ -1,5 +1,5 @@
 """What does not belong elsewhere: checkpoints, data, hooks."""
 
-from . import hooks
+from . import checkpoint, data, hooks
 
-__all__ = ["hooks"]
+__all__ = ["checkpoint", "data", "hooks"]

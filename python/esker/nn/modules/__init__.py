@@ -1,7 +1,13 @@
 """The layers."""
 
-from .activation import *  # noqa: F403
-from .container import *  # noqa: F403
-from .linear import Bilinear, Identity, Linear
+from . import activation, container, conv, dropout, linear, loss, normalization, pooling, rnn, shape, sparse, transformer
 from .module import Module
-from .shape import Flatten, Unflatten
+
+__all__ = ["Module"]
+
+for _part in (activation, container, conv, dropout, linear, loss, normalization, pooling, rnn, shape, sparse, transformer):
+    for _name, _value in vars(_part).items():
+        if isinstance(_value, type) and issubclass(_value, Module) and not _name.startswith("_"):
+            globals()[_name] = _value
+            if _name not in __all__:
+                __all__.append(_name)
