@@ -164,15 +164,14 @@ pub(crate) fn settle(operands: SmallVec<[Operand; 4]>, from: usize) -> PyResult<
 /// An attribute; the sentence of an error has `name` in it.
 pub(crate) fn attr(kind: AttrKind, obj: &Bound<'_, PyAny>) -> PyResult<Option<Attr>> {
     Ok(match kind {
-        AttrKind::Bool => obj.cast::<PyBool>().ok().map(|b| Attr::Bool(b.is_true())),
+        AttrKind::Bool | AttrKind::OptionalBool => obj.cast::<PyBool>().ok().map(|b| Attr::Bool(b.is_true())),
         AttrKind::Int | AttrKind::OptionalInt if obj.is_none() => None,
-        AttrKind::Int => integer(obj)?.map(Attr::Int),
-        AttrKind::OptionalInt => integer(obj)?.map(Attr::Int),
+        AttrKind::Int | AttrKind::OptionalInt => integer(obj)?.map(Attr::Int),
         AttrKind::Float | AttrKind::OptionalFloat => float(obj)?.map(Attr::Float),
         AttrKind::Str => {
             obj.cast::<PyString>().ok().map(|s| s.to_cow().map(|s| Attr::Str(s.into_owned()))).transpose()?
         }
-        AttrKind::Ints | AttrKind::Sizes | AttrKind::Axes => match integer(obj)? {
+        AttrKind::Ints | AttrKind::Sizes | AttrKind::Axes | AttrKind::OptionalInts => match integer(obj)? {
             Some(i) => Some(Attr::Int(i)),
             None => integers(obj)?.map(Attr::Ints),
         },
@@ -196,6 +195,10 @@ fn plain(obj: &Bound<'_, PyAny>) -> PyResult<Option<Attr>> {
     if let Some(list) = integers(obj)? {
         return Ok(Some(Attr::Ints(list)));
     }
+    if obj.is_instance_of::<PyList>() || obj.is_instance_of::<PyTuple>() {
+        let all: Option<Vec<f64>> = obj.try_iter()?.map(|o| float(&o?)).collect::<PyResult<_>>()?;
+        return Ok(all.map(Attr::Floats));
+    }
     Ok(number(obj)?.map(|n| match n {
         Number::Bool(b) => Attr::Bool(b),
         Number::Int(i) => Attr::Int(i),
@@ -207,6 +210,10 @@ fn plain(obj: &Bound<'_, PyAny>) -> PyResult<Option<Attr>> {
 pub(crate) fn needed(kind: AttrKind) -> &'static str {
     match kind {
         AttrKind::Bool => "True or False",
+        AttrKind::OptionalBool => "True, False or None",
+        AttrKind::OptionalInts => "an integer, a list of integers or None",
+        AttrKind::OptionalFloats => "a number, a list of numbers or None",
+        AttrKind::Padding => "\"same\", \"valid\", an integer or a list of integers",
         AttrKind::Int => "an integer",
         AttrKind::Float => "a number",
         AttrKind::Str => "a text",

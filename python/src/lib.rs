@@ -63,6 +63,7 @@ fn _esker(m: &Bound<'_, PyModule>) -> PyResult<()> {
         state::_state_bytes,
         state::_parse_state,
         optim::_clip_grad_norm,
+        optim::_clip_grad_value,
         function::_apply_function,
         function::_checkpoint,
         graph::_capture,

@@ -175,6 +175,7 @@ fn default(p: &Param) -> Option<String> {
             let items: Vec<String> = list.iter().map(i64::to_string).collect();
             format!("({})", if let [one] = &items[..] { format!("{one},") } else { items.join(", ") })
         }
+        Attr::Floats(list) => format!("{list:?}").replace('[', "(").replace(']', ")"),
         Attr::Str(s) => format!("{s:?}"),
     })
 }

@@ -43,8 +43,8 @@ class Optimizer:
         self.param_groups.append(group)
 
     def _options(self):
-        """What the native optimiser takes beside the groups."""
-        return {}
+        """What the native optimiser takes beside the groups: the settings of the first."""
+        return {k: v for k, v in self.param_groups[0].items() if k not in ("params", "lr", "weight_decay")}
 
     def _ready(self):
         if self._native is None:
@@ -57,7 +57,7 @@ class Optimizer:
             if self._saved:
                 self._native.load(self._saved)
                 self._saved = None
-        self._native.set([(float(g["lr"]), float(g.get("weight_decay", 0.0))) for g in self.param_groups])
+        self._native.set([(float(g["lr"]), float(g.get("weight_decay", 0.0)), _momentum(g)) for g in self.param_groups])
         return self._native
 
     def step(self, closure=None):
@@ -115,38 +115,11 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if wanted."""
-
-    _kind = "SGD"
-
-    def __init__(self, params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False):
-        _at_least_zero(lr=lr, momentum=momentum, weight_decay=weight_decay)
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError("SGD: Nesterov needs momentum and no dampening")
-        super().__init__(
-            params,
-            dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov),
-        )
-
-    def _options(self):
-        group = self.param_groups[0]
-        return {k: group[k] for k in ("momentum", "dampening", "nesterov")}
-
-
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay."""
-
-    _kind = "AdamW"
-
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
-        _at_least_zero(lr=lr, eps=eps, weight_decay=weight_decay)
-        _below_one(betas)
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
-
-    def _options(self):
-        group = self.param_groups[0]
-        return {"beta1": group["betas"][0], "beta2": group["betas"][1], "eps": group["eps"]}
+def _momentum(group):
+    """A momentum, or first beta, of the group's own, which schedules may change."""
+    if "betas" in group:
+        return float(group["betas"][0])
+    return float(group["momentum"]) if "momentum" in group else None
 
 
 def _at_least_zero(**settings):
