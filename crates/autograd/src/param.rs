@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use esker_ops::Array;
+use esker_ops::{Array, Ops};
 use esker_tensor::{DType, Error, Result, Shape};
 
 use crate::Tensor;
@@ -121,6 +121,21 @@ impl Param {
             return Err(Error::dtype(format!("the new value is {}, the parameter {}", value.dtype(), old.dtype())));
         }
         *old = value.array().clone();
+        self.0.version.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Changes the element type, keeping the values as far as the new type can tell them apart. The gradient goes.
+    ///
+    /// # Errors
+    /// `Autograd` for a dtype without gradients; `OutOfMemory`.
+    pub fn to_dtype(&self, dtype: DType) -> Result<()> {
+        if !dtype.is_float() {
+            return Err(Error::autograd(format!("a parameter must be floating-point, not {dtype}")));
+        }
+        let new = self.tensor().detach().cast(dtype)?;
+        self.zero_grad();
+        *self.value() = new.array().clone();
         self.0.version.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use esker_autograd::Tensor;
-use esker_tensor::{Error, Result};
+use esker_ops::Ops;
+use esker_tensor::{DType, Error, Result};
 
 /// A tensor that belongs to a module's state but gets no gradient, such as a running mean. Clones are the same buffer.
 #[derive(Clone)]
@@ -33,6 +34,18 @@ impl Buffer {
             return Err(Error::dtype(format!("the new value is {}, the buffer {}", value.dtype(), old.dtype())));
         }
         *old = value.detach();
+        Ok(())
+    }
+
+    /// Changes the element type of a floating-point buffer; others (counters) stay as they are.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn to_dtype(&self, dtype: DType) -> Result<()> {
+        let mut value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if value.dtype().is_float() {
+            *value = value.cast(dtype)?;
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use esker_autograd::{Param, Tensor};
-use esker_tensor::Result;
+use esker_tensor::{DType, Result};
 
 use crate::{Item, Scope, StateDict, Visitor, state};
 
@@ -184,6 +184,24 @@ pub trait ModuleExt: Module {
                 p.set_trainable(trainable);
             }
         });
+    }
+
+    /// Changes the element type of every parameter and every floating-point buffer.
+    ///
+    /// # Errors
+    /// `Autograd` for a dtype without gradients; `OutOfMemory`.
+    fn to_dtype(&self, dtype: DType) -> Result<()> {
+        let mut outcome = Ok(());
+        self.each_part(&mut |_, part| {
+            if outcome.is_ok() {
+                outcome = match part {
+                    Item::Param(p) => p.to_dtype(dtype),
+                    Item::Buffer(b) => b.to_dtype(dtype),
+                    Item::Mode(_) | Item::Module(_) => Ok(()),
+                };
+            }
+        });
+        outcome
     }
 
     /// Parameters and buffers by path; tied parameters stand under each of their names. The tensors share the

@@ -162,3 +162,28 @@ fn a_summary_counts_products_tied_weights_and_frozen_ones() {
         table.to_string().lines().last().unwrap().starts_with("Total: 734 parameters (156 trainable), 2,936 bytes")
     );
 }
+
+#[test]
+fn a_module_changes_its_element_type_and_keeps_its_counters() {
+    let all = Counted {
+        fc: linear(2, 3),
+        mean: Buffer::new(&init::constant([3], 0.5).unwrap()),
+        seen: Buffer::new(&Tensor::from_scalar(7i64).unwrap()),
+    };
+    let (weight, version) = (all.fc.weight.tensor().to_f64_vec().unwrap(), all.fc.weight.version());
+    all.fc.weight.set_grad(all.fc.weight.tensor().detach()).unwrap();
+    all.to_dtype(DType::F64).unwrap();
+    let dtypes: Vec<DType> = all.state_dict().iter().map(|(_, t)| t.dtype()).collect();
+    assert_eq!(dtypes, [DType::F64, DType::F64, DType::F64, DType::I64]);
+    assert_eq!(all.fc.weight.tensor().to_f64_vec().unwrap(), weight);
+    assert!(all.fc.weight.version() > version && all.fc.weight.grad().is_none(), "what is derived from it is stale");
+    let error = all.to_dtype(DType::I32).unwrap_err().to_string();
+    assert!(error.contains("floating-point, not int32"), "{error}");
+}
+
+#[derive(Module)]
+struct Counted {
+    fc: Linear,
+    mean: Buffer,
+    seen: Buffer,
+}
