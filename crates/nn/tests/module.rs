@@ -173,7 +173,7 @@ fn a_module_changes_its_element_type_and_keeps_its_counters() {
     let (weight, version) = (all.fc.weight.tensor().to_f64_vec().unwrap(), all.fc.weight.version());
     all.fc.weight.set_grad(all.fc.weight.tensor().detach()).unwrap();
     all.to_dtype(DType::F64).unwrap();
-    let dtypes: Vec<DType> = all.state_dict().iter().map(|(_, t)| t.dtype()).collect();
+    let dtypes: Vec<DType> = all.state_dict().values().map(Tensor::dtype).collect();
     assert_eq!(dtypes, [DType::F64, DType::F64, DType::F64, DType::I64]);
     assert_eq!(all.fc.weight.tensor().to_f64_vec().unwrap(), weight);
     assert!(all.fc.weight.version() > version && all.fc.weight.grad().is_none(), "what is derived from it is stale");
