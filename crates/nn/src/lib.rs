@@ -43,9 +43,7 @@ mod weights;
 
 pub use buffer::Buffer;
 pub use esker_nn_derive::Module;
-pub use layer::{
-    Conv2d, Dropout, Flatten, GELU, LayerNorm, Linear, MaxPool2d, Pair, ReLU, Sequential, SiLU, Sigmoid, Softmax, Tanh,
-};
+pub use layer::*;
 pub use loss::{cross_entropy, mse_loss};
 pub use metric::accuracy;
 pub use mode::Mode;

@@ -70,7 +70,7 @@ impl Conv2d {
         }
         let [height, width] = kernel.into().0;
         let shape = [outputs, inputs / groups, height, width];
-        let weight = Param::new(&init::kaiming_uniform(shape, 5f64.sqrt())?)?;
+        let weight = Param::new(&init::weight(shape)?)?;
         let bias = Param::new(&init::bias(outputs, init::fans(shape)?.0)?)?;
         let geometry = kernel::Conv2d { groups, ..kernel::Conv2d::default() };
         Ok(Self { weight, bias: Some(bias), geometry })

@@ -1,0 +1,238 @@
+//! Modules against PyTorch: names and layouts of states, results, gradients. `fixtures/modules.safetensors` holds what
+//! PyTorch gives (its version stands in the file), `fixtures/generate_modules.py` wrote it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{LazyLock, Mutex};
+
+use esker_autograd::Tensor;
+use esker_nn::*;
+use esker_ops::{Ops, Value};
+use esker_tensor::{DType, Result};
+
+static FIXTURE: LazyLock<StateDict> = LazyLock::new(|| {
+    load_state(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/modules.safetensors")).unwrap()
+});
+
+/// The cases that a test looked at.
+static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// The entries of one case below a folder, without their prefix.
+fn entries(case: &str, folder: &str) -> StateDict {
+    let prefix = format!("{case}/{folder}/");
+    let found = FIXTURE.iter().filter_map(|(k, v)| Some((k.strip_prefix(&prefix)?.to_string(), v.clone())));
+    found.collect()
+}
+
+/// The numbered entries of one case.
+fn numbered(case: &str, what: &str) -> Vec<Option<Tensor>> {
+    (0..6).map(|i| FIXTURE.get(&format!("{case}/{what}{i}")).cloned()).collect()
+}
+
+fn close(given: &Tensor, expected: &Tensor, what: &str) {
+    assert_eq!(given.shape(), expected.shape(), "{what}");
+    assert_eq!(given.dtype(), expected.dtype(), "{what}");
+    let (given, expected) = (given.to_f64_vec().unwrap(), expected.to_f64_vec().unwrap());
+    for (i, (g, e)) in given.iter().zip(&expected).enumerate() {
+        assert!((g - e).abs() <= 2e-5 * (1.0 + e.abs()), "{what}[{i}]: {g} for {e}\n{given:?}\n{expected:?}");
+    }
+}
+
+/// Loads the case's state into the module, calls it, and compares results, gradients and buffers.
+fn check<M: Module>(case: &str, module: &M, run: impl Fn(&M, &[Tensor]) -> Result<Vec<Tensor>>) {
+    SEEN.lock().unwrap().insert(case.to_string());
+    let state = entries(case, "state");
+    module.load_state_dict(&state, true).unwrap_or_else(|e| panic!("{case}: {e}"));
+    let inputs = numbered(case, "in").into_iter().flatten();
+    let inputs: Vec<Tensor> = inputs.map(|x| if x.dtype().is_float() { x.tracked().unwrap() } else { x }).collect();
+    let results = run(module, &inputs).unwrap_or_else(|e| panic!("{case}: {e}"));
+    let expected: Vec<Tensor> = numbered(case, "out").into_iter().flatten().collect();
+    assert_eq!(results.len(), expected.len(), "{case}");
+    let mut total = <Tensor as Value>::scalar(0.0, DType::F32, results[0].device()).unwrap();
+    for (i, (result, expected)) in results.iter().zip(&expected).enumerate() {
+        close(result, expected, &format!("{case}, result {i}"));
+        let ramp: Vec<f32> = (0..result.numel()).map(|i| (i as f64).cos() as f32).collect();
+        let weighted = result.mul(&Tensor::from_slice(&ramp, result.shape()).unwrap()).unwrap();
+        total = total.add(&weighted.sum((), false).unwrap()).unwrap();
+    }
+    let grads = numbered(case, "grad");
+    for (i, (input, expected)) in inputs.iter().zip(&grads).enumerate() {
+        if let Some(expected) = expected {
+            let options = esker_autograd::GradOptions { retain_graph: true, ..Default::default() };
+            let given = esker_autograd::grad_with(&[&total], &[input], options).unwrap();
+            close(&given[0], expected, &format!("{case}, gradient of input {i}"));
+        }
+    }
+    module.zero_grad();
+    if !module.parameters().is_empty() {
+        total.backward().unwrap();
+    }
+    for (name, expected) in entries(case, "gradient") {
+        let (_, param) = module.named_parameters().into_iter().find(|(n, _)| *n == name).unwrap();
+        close(&param.grad().unwrap(), &expected, &format!("{case}, gradient of {name}"));
+    }
+    let after = module.state_dict();
+    entries(case, "after").iter().for_each(|(name, e)| close(&after[name], e, &format!("{case}, {name} afterwards")));
+}
+
+/// A module of one input.
+fn one<M: Forward>(case: &str, module: M) {
+    check(case, &module, |m, x| Ok(vec![m.forward(&x[0])?]));
+}
+
+#[test]
+fn simple_layers_are_pytorchs() {
+    one("Linear", Linear::new(3, 4).unwrap());
+    one("Linear without bias", Linear::without_bias(3, 4).unwrap());
+    check("Bilinear", &Bilinear::new(3, 4, 2).unwrap(), |m, x| Ok(vec![m.forward(&x[0], &x[1])?]));
+    one("PReLU", PReLU::new(3).unwrap());
+    one("Embedding", Embedding::new(5, 3).unwrap().padding_idx(1).unwrap());
+}
+
+fn mask(rows: &[[bool; 3]]) -> Tensor {
+    Tensor::from_slice(&rows.concat(), [rows.len(), 3]).unwrap()
+}
+
+#[test]
+fn attention_is_pytorchs() {
+    let itself = |case: &str, module: MultiheadAttention, mask: &AttentionMask<'_>| {
+        check(case, &module, |m, x| {
+            let (y, weights) = m.forward_with_weights(&x[0], &x[0], &x[0], mask)?;
+            close(&m.forward(&x[0], &x[0], &x[0], mask)?, &y, "without the weights");
+            close(&m.forward(&x[0], &x[0].clone(), &x[0], mask)?, &y, "with the parts of the weight one by one");
+            Ok(vec![y, weights])
+        });
+    };
+    let new = |heads| MultiheadAttention::new(4, heads).unwrap();
+    itself("MultiheadAttention", new(2), &AttentionMask::default());
+    let hide = mask(&[[false, true, true], [false, false, true], [true, false, false]]);
+    let hidden = AttentionMask { attn_mask: Some(&hide), ..Default::default() };
+    itself("MultiheadAttention batch_first", new(2).batch_first(), &hidden);
+    let ramp: Vec<f32> = (0..9).map(|i| -1.0 + i as f32 / 4.0).collect();
+    let bias = Tensor::from_slice(&ramp, [3, 3]).unwrap();
+    itself("MultiheadAttention alone", new(1), &AttentionMask { attn_mask: Some(&bias), ..Default::default() });
+    itself("MultiheadAttention causal", new(2), &AttentionMask::causal());
+    let padding = mask(&[[false, false, true], [false, false, false]]);
+    let padded = AttentionMask { key_padding_mask: Some(&padding), ..Default::default() };
+    let sizes = MultiheadAttention::sized(4, 2, 3, 5).unwrap().without_bias();
+    for (case, module, mask) in
+        [("MultiheadAttention sizes", sizes, AttentionMask::default()), ("MultiheadAttention cross", new(4), padded)]
+    {
+        check(case, &module, |m, x| {
+            let (y, weights) = m.forward_with_weights(&x[0], &x[1], &x[2], &mask)?;
+            close(&m.forward(&x[0], &x[1], &x[2], &mask)?, &y, "without the weights");
+            Ok(vec![y, weights])
+        });
+    }
+    let wrong = new(2).forward(&Tensor::zeros([2, 1, 5]).unwrap(), &bias, &bias, &hidden);
+    assert!(wrong.is_err());
+    assert!(MultiheadAttention::new(4, 3).unwrap_err().to_string().contains("3 heads do not divide 4 channels"));
+}
+
+fn encoder_layer() -> TransformerEncoderLayer {
+    TransformerEncoderLayer::new(4, 2, 6).unwrap().dropout(0.0)
+}
+
+#[test]
+fn transformers_are_pytorchs() {
+    one("TransformerEncoderLayer", encoder_layer());
+    let layer = encoder_layer().norm_first().activation(GELU).batch_first().layer_norm_eps(1e-3);
+    check("TransformerEncoderLayer norm_first", &layer, |m, x| {
+        Ok(vec![m.forward_masked(&x[0], &AttentionMask::causal())?])
+    });
+    let padding = mask(&[[false, false, true], [false, false, false]]);
+    let padded = AttentionMask { key_padding_mask: Some(&padding), ..Default::default() };
+    let encoder = TransformerEncoder::new(2, || Ok(encoder_layer())).unwrap().norm(LayerNorm::new([4]).unwrap());
+    check("TransformerEncoder", &encoder, |m, x| Ok(vec![m.forward_masked(&x[0], &padded)?]));
+    let layer = || Ok(TransformerDecoderLayer::new(4, 2, 6)?.dropout(0.0));
+    let decoder = TransformerDecoder::new(2, layer).unwrap();
+    check("TransformerDecoder", &decoder, |m, x| {
+        Ok(vec![m.forward(&x[0], &x[1], &AttentionMask::causal(), &AttentionMask::default())?])
+    });
+    let error = encoder.forward(&Tensor::zeros([3, 2, 5]).unwrap()).unwrap_err().to_string();
+    assert!(error.ends_with("(in layers.0.self_attn)"), "{error}");
+}
+
+#[test]
+fn decoding_step_by_step_equals_the_whole() {
+    let layer = || Ok(TransformerEncoderLayer::new(8, 2, 16)?.batch_first().norm_first());
+    let net = TransformerEncoder::new(2, layer).unwrap().norm(LayerNorm::new([8]).unwrap());
+    net.eval();
+    let x = Tensor::randn([3, 6, 8]).unwrap();
+    let whole = net.forward_masked(&x, &AttentionMask::causal()).unwrap();
+    // A prompt of three steps, then one by one.
+    let mut cache = net.cache();
+    let mut parts = vec![net.forward_cached(&x.narrow(1, 0, 3).unwrap(), &mut cache).unwrap()];
+    for step in 3..6 {
+        parts.push(net.forward_cached(&x.narrow(1, step, 1).unwrap(), &mut cache).unwrap());
+    }
+    assert_eq!(cache.iter().map(KvCache::len).collect::<Vec<_>>(), [6, 6]);
+    close(&Tensor::cat(&parts.iter().collect::<Vec<_>>(), 1).unwrap(), &whole, "all steps");
+    assert!(net.forward_cached(&x, &mut []).unwrap_err().to_string().contains("0 caches are given"));
+}
+
+#[test]
+fn every_activation_is_its_op() {
+    let x = Tensor::randn([3, 4]).unwrap();
+    macro_rules! each {
+        ($($module:expr => $method:ident($($arg:expr),*);)*) => {$(
+            let expected = x.$method($($arg),*).unwrap().to_vec::<f32>().unwrap();
+            assert_eq!($module.forward(&x).unwrap().to_vec::<f32>().unwrap(), expected, "{}", stringify!($module));
+        )*};
+    }
+    each! {
+        ReLU => relu(); ReLU6 => relu6(); GELU => gelu(); GELUTanh => gelu_tanh(); SELU => selu(); SiLU => silu();
+        Mish => mish(); Tanh => tanh(); Tanhshrink => tanhshrink(); Sigmoid => sigmoid(); LogSigmoid => logsigmoid();
+        Softsign => softsign(); Hardsigmoid => hardsigmoid(); Hardswish => hardswish();
+        LeakyReLU::default() => leaky_relu(0.01); ELU::new(0.5) => elu(0.5); CELU::default() => celu(1.0);
+        Softplus::default() => softplus(1.0, 20.0); Hardshrink::default() => hardshrink(0.5);
+        Softshrink::default() => softshrink(0.5); Hardtanh::default() => hardtanh(-1.0, 1.0);
+        Threshold::new(0.1, 7.0) => threshold(0.1, 7.0); GLU::new(1) => glu(1); Softmax::new(0) => softmax(0);
+        LogSoftmax::new(1) => log_softmax(1); Identity => add(&Tensor::zeros([3, 4]).unwrap());
+        Unflatten::new(1, [2, -1]) => reshape([3, 2, 2]); Flatten { start: 0, end: 1 } => reshape([12]);
+    }
+    let least = Softmin::new(1).forward(&x).unwrap().argmax(1, false).unwrap();
+    assert_eq!(least.to_vec::<i64>().unwrap(), x.argmin(1, false).unwrap().to_vec::<i64>().unwrap());
+}
+
+#[test]
+fn dropout_drops_channels_and_keeps_moments() {
+    let x = Tensor::ones([40, 50, 3, 4]).unwrap();
+    let y = Dropout2d::new(0.25).forward(&x).unwrap().reshape([2000, 12]).unwrap();
+    let (sums, values) = (y.sum(1, false).unwrap().to_vec::<f32>().unwrap(), y.to_vec::<f32>().unwrap());
+    assert!(values.iter().all(|&v| v == 0.0 || (v - 4.0 / 3.0).abs() < 1e-6));
+    assert!(sums.iter().all(|&s| s == 0.0 || (s - 16.0).abs() < 1e-4), "whole channels");
+    let dropped = sums.iter().filter(|&&s| s == 0.0).count();
+    assert!((400..600).contains(&dropped), "{dropped}");
+    let channels = |m: &dyn Forward, shape: &[usize]| {
+        let y = m.forward(&Tensor::ones(shape).unwrap()).unwrap();
+        let last: Vec<i64> = (2..shape.len() as i64).collect();
+        y.amax(&last[..], false).unwrap().sub(&y.amax(&last[..], false).unwrap()).unwrap().to_vec::<f32>().unwrap()
+    };
+    assert!(channels(&Dropout1d::default(), &[5, 6, 7]).iter().all(|&d| d == 0.0));
+    assert!(channels(&Dropout3d::default(), &[2, 6, 2, 2, 2]).iter().all(|&d| d == 0.0));
+    assert!(Dropout2d::default().forward(&Tensor::ones([2, 3]).unwrap()).is_err());
+    let x = Tensor::randn([40000]).unwrap();
+    let y = AlphaDropout::new(0.2).forward(&x).unwrap();
+    let (variance, mean) = y.var_mean((), 1.0, false).unwrap();
+    assert!(mean.item().unwrap().abs() < 0.03 && (variance.item().unwrap() - 1.0).abs() < 0.05);
+    assert!(AlphaDropout::new(1.5).forward(&x).is_err());
+    assert_eq!(AlphaDropout::new(1.0).forward(&x).unwrap().amax((), false).unwrap().item().unwrap(), 0.0);
+    let quiet = AlphaDropout::new(0.5);
+    quiet.eval();
+    assert_eq!(quiet.forward(&x).unwrap().to_vec::<f32>().unwrap(), x.to_vec::<f32>().unwrap());
+}
+
+#[test]
+fn an_embeddings_padding_stays_zero() {
+    let table = Embedding::new(4, 2).unwrap().padding_idx(-1).unwrap();
+    assert_eq!(table.weight.tensor().to_vec::<f32>().unwrap()[6..], [0.0, 0.0]);
+    let y = table.forward(&Tensor::from_vec([0i64, 3]).unwrap()).unwrap();
+    y.sum((), false).unwrap().backward().unwrap();
+    let gradient = table.weight.grad().unwrap().to_vec::<f32>().unwrap();
+    assert_eq!(gradient, [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert!(Embedding::new(4, 2).unwrap().padding_idx(4).is_err());
+    let x = Tensor::from_vec([1f32]).unwrap();
+    assert_eq!(table.forward(&x).unwrap_err().kind().name(), "DType");
+}
