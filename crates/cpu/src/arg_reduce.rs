@@ -6,58 +6,12 @@
 use std::ops::Range;
 
 use esker_ops::Array;
-use esker_tensor::{DType, Element, Error, Result};
+use esker_tensor::{DType, Error, Result};
 use half::{bf16, f16};
 
+use crate::key::Keyed;
 use crate::lanes::{self, Lanes, Num, Task};
 use crate::operand::{Shared, parallel, source, split_at, target, with_order};
-
-/// An element with an integer key that orders as the search wants.
-trait Keyed: Element<Stored: Copy + Send + Sync + 'static> {
-    /// The key.
-    type Key: Num + Ord;
-    /// The key of a stored element when the largest, or the smallest, is searched.
-    fn key(stored: Self::Stored, largest: bool) -> Self::Key;
-}
-
-macro_rules! keyed {
-    (int $($t:ty)*) => {$(
-        impl Keyed for $t {
-            type Key = $t;
-            #[inline(always)]
-            fn key(x: $t, largest: bool) -> $t { if largest { x } else { !x } }
-        }
-    )*};
-    (float $($t:ty, $key:ty;)*) => {$(
-        impl Keyed for $t {
-            type Key = $key;
-            #[inline(always)]
-            fn key(x: $t, largest: bool) -> $key {
-                // Flips the magnitude of negative numbers; -0 becomes 0 first.
-                let bits = (x + 0.0).to_bits() as $key;
-                let ordered = bits ^ ((bits >> (<$key>::BITS - 1)) & <$key>::MAX);
-                let key = if largest { ordered } else { !ordered };
-                if x != x { <$key>::MAX } else { key }
-            }
-        }
-    )*};
-    (half $($t:ty)*) => {$(
-        impl Keyed for $t {
-            type Key = i16;
-            #[inline(always)]
-            fn key(x: $t, largest: bool) -> i16 {
-                let bits = x.to_bits() as i16;
-                let bits = if bits == i16::MIN { 0 } else { bits };
-                let ordered = bits ^ ((bits >> 15) & i16::MAX);
-                let key = if largest { ordered } else { !ordered };
-                if x.is_nan() { i16::MAX } else { key }
-            }
-        }
-    )*};
-}
-keyed! { int u8 i8 i16 i32 i64 }
-keyed! { float f32, i32; f64, i64; }
-keyed! { half f16 bf16 }
 
 /// Finds the extreme along `dim`: outputs are the index, or the value and the index.
 ///

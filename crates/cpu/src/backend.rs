@@ -3,7 +3,7 @@
 use esker_ops::{Array, Backend, Kernel, Map};
 use esker_tensor::{Error, Result, Storage};
 
-use crate::{arg_reduce, concat, conv, copy, gather, map, matmul, pool, random, reduce, row, scan};
+use crate::{arg_reduce, concat, conv, copy, elements, gather, map, matmul, pool, random, reduce, row, scan, sort};
 
 /// The kernel families on the CPU.
 pub(crate) struct CpuBackend;
@@ -24,6 +24,11 @@ impl Backend for CpuBackend {
             (Kernel::Pool(pass, pool), x, y) => pool::run(*pass, pool, x, y),
             (Kernel::Gather { dim }, [x, index], [y]) => gather::gather(*dim, x, index, y),
             (Kernel::Scatter { dim }, [index, src], [y]) => gather::scatter(*dim, index, src, y),
+            (Kernel::GatherElements { dim }, [x, index], [y]) => elements::gather(*dim, x, index, y),
+            (Kernel::ScatterElements { dim, put }, [x, index, src], [y]) => {
+                elements::scatter(*dim, *put, x, index, src, y)
+            }
+            (Kernel::Sort { dim, descending }, [x], [values, index]) => sort::run(*dim, *descending, x, values, index),
             (Kernel::Copy, [x], [y]) => copy::run(x, y),
             (Kernel::Concat { dim }, x, [y]) => concat::run(*dim, x, y),
             (Kernel::Random(random), x, [y]) => random::run(random, x, y),

@@ -54,7 +54,11 @@ unsafe fn copy_row(from: *const u8, to: *mut u8, bytes: usize) {
     }
 }
 
-fn check(index: &[i64], size: usize) -> Result<()> {
+/// Whether every index is within `0..size`.
+///
+/// # Errors
+/// `Kernel` naming the first that is not.
+pub(crate) fn check(index: &[i64], size: usize) -> Result<()> {
     match index.iter().position(|&i| i < 0 || i as usize >= size) {
         None => Ok(()),
         Some(at) => Err(Error::kernel(format!(

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use esker_graph::{Executor, Graph, bytes_of};
 use esker_onnx::{ExportOptions, export};
 use esker_ops::spec::{Row, Sample};
-use esker_ops::table::rows;
 use esker_ops::{Array, Op, Value};
 use esker_tensor::DType;
 use serde_json::{Value as Json, json};
@@ -95,9 +94,14 @@ fn unspecified(op: &Op, x: &[Array]) -> Option<&'static str> {
             let open = values.iter().any(|&v| !exact(v));
             open.then_some("casts of floats beyond an integer's range are undefined in ONNX")
         }
-        Op::Amax(_) | Op::Max(_) | Op::Min(_) | Op::Argmax(_) | Op::Argmin(_) | Op::MaxPool(_) => {
-            values.iter().any(|v| v.is_nan()).then_some("ONNX does not say what NaN does in extremes")
-        }
+        Op::Amax(_)
+        | Op::Amin(_)
+        | Op::Max(_)
+        | Op::Min(_)
+        | Op::Argmax(_)
+        | Op::Argmin(_)
+        | Op::Sort(_)
+        | Op::MaxPool(_) => values.iter().any(|v| v.is_nan()).then_some("ONNX does not say what NaN does in extremes"),
         Op::Mean(_) | Op::Normalize(_) => values.is_empty().then_some("ONNX does not say what the mean of nothing is"),
         _ => None,
     }
@@ -111,7 +115,7 @@ fn main() {
     esker_cpu::register();
     let mut out = Out { folder, values: Vec::new(), cases: Vec::new() };
     models(&mut out);
-    for Row { name, samples, .. } in rows() {
+    for Row { name, samples, .. } in common::rows() {
         for (i, sample) in samples.iter().enumerate().filter(|(_, s)| !s.is_error()) {
             for &dtype in sample.dtypes.list() {
                 out.sample(&format!("{name} sample {i} {dtype}"), sample, dtype);

@@ -37,9 +37,12 @@ const TAKES_BF16: &[&str] = &[
     "Neg",
     "ReduceMax",
     "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
     "ReduceSum",
     "Relu",
     "Reshape",
+    "ScatterElements",
     "ScatterND",
     "Sigmoid",
     "Slice",
@@ -65,8 +68,10 @@ pub(crate) fn wide(op_type: &str, dtype: DType, opset: u32) -> Option<DType> {
     let lacks = match (op_type, dtype) {
         ("Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual", DType::Bool) => true,
         ("ArgMax" | "ArgMin", DType::Bool) => true,
-        ("ReduceMax", DType::Bool) => opset < 20,
-        ("ReduceMax", DType::I16) => true,
+        ("ReduceMax" | "ReduceMin", DType::Bool) => opset < 20,
+        ("ReduceMax" | "ReduceMin", DType::I16) => true,
+        // The checker takes small integers, ONNX Runtime has no kernel for them.
+        ("TopK", DType::Bool | DType::U8 | DType::I8 | DType::I16) => true,
         ("Add" | "Sub" | "Mul", DType::U8 | DType::I8 | DType::I16) => opset < 14,
         ("MatMul", DType::U8 | DType::I8 | DType::I16) => true,
         ("Neg" | "Relu", DType::U8) => true,
@@ -88,7 +93,7 @@ pub(crate) fn result(op_type: &str, k: usize, dtype: DType, attrs: &[(&'static s
     match op_type {
         "Equal" | "Not" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" => DType::Bool,
         "ArgMax" | "ArgMin" | "Shape" => DType::I64,
-        "MaxPool" if k == 1 => DType::I64,
+        "MaxPool" | "TopK" if k == 1 => DType::I64,
         "Cast" => {
             let to = attrs.iter().find_map(|(_, v)| if let OnnxAttr::DType(d) = v { Some(*d) } else { None });
             to.unwrap_or(dtype)

@@ -415,3 +415,9 @@ impl From<f64> for Opt<Floats> {
         Self(Some(x.into()))
     }
 }
+
+impl From<i32> for Opt<i64> {
+    fn from(value: i32) -> Self {
+        Self(Some(value.into()))
+    }
+}

@@ -175,6 +175,36 @@ macro_rules! function_rows {
             Unfold unfold (input; dimension: i64, size: i64, step: i64) -> 1;
             /// The row-major elements seen with other sizes and strides.
             AsStrided as_strided (input; size: Sizes, stride: Ints, storage_offset: i64 = 0) -> 1;
+            // Order
+            /// Where the elements were before `sort`.
+            Argsort argsort (input; dim: i64 = -1, descending: bool = false, stable: bool = false) -> 1;
+            /// The `k` largest (or smallest) along a dimension, in order, with where they were: `(values, i64 indices)`.
+            Topk topk (input; k: i64, dim: i64 = -1, largest: bool = true, sorted: bool = true) -> 2;
+            /// Smallest and largest along one dimension, or among all elements.
+            Aminmax aminmax (input; dim: Opt<i64> = (), keepdim: bool = false) -> 2;
+            /// Where values would be inserted in sequences in rising order, before their equals or (`right`) behind.
+            Searchsorted searchsorted (sorted_sequence, input | sorter; out_int32: bool = false, right: bool = false, side: String = "") -> 1;
+            /// The number of the bucket that each value falls in; `boundaries` in rising order.
+            Bucketize bucketize (input, boundaries; out_int32: bool = false, right: bool = false) -> 1;
+            // Elements by index
+            /// `input` with elements of `src` (or one value) in place of others, or added to or multiplied by them.
+            Scatter scatter (input, index, src; dim: i64, reduce: String = "") -> 1 as (input, dim, index, src, reduce);
+            /// `input` with elements of `src` added at the same places, but for `dim`, where the index says the place.
+            ScatterAdd scatter_add (input, index, src; dim: i64) -> 1 as (input, dim, index, src);
+            /// As `scatter_add`, with `reduce` as one of sum, prod, mean, amax and amin.
+            ScatterReduce scatter_reduce (input, index, src; dim: i64, reduce: String, include_self: bool = true) -> 1 as (input, dim, index, src, reduce, include_self);
+            /// `gather` along a dimension (of the flattened input, without one), where the other dimensions broadcast.
+            TakeAlongDim take_along_dim (input, indices; dim: Opt<i64> = ()) -> 1;
+            /// Elements of the flattened input.
+            Take take (input, index;) -> 1;
+            /// `input` with slice `i` of `source`, `alpha` times, added at `index[i]` of a dimension.
+            IndexAdd index_add (input, index, source; dim: i64, alpha: F64Bits = 1.0) -> 1 as (input, dim, index, source, alpha);
+            /// `input` with slice `i` of `source` at `index[i]` of a dimension.
+            IndexCopy index_copy (input, index, source; dim: i64) -> 1 as (input, dim, index, source);
+            /// `input` with one value in the slices `index` of a dimension.
+            IndexFill index_fill (input, index; dim: i64, value: F64Bits) -> 1 as (input, dim, index, value);
+            /// `input` with the elements of `source`, one after the other, where the mask holds.
+            MaskedScatter masked_scatter (input, mask, source;) -> 1;
             // Statistics
             /// The number of elements other than 0.
             CountNonzero count_nonzero (input; dim: Axes = ()) -> 1;

@@ -53,6 +53,28 @@ pub enum Kernel {
         /// The dimension indexed.
         dim: usize,
     },
+    /// `(x, i64 index) -> y` of the index's shape: the element of `x` at the same place, but for `dim`, where the index
+    /// says the place. Elsewhere `index` may be smaller than `x`.
+    GatherElements {
+        /// The dimension indexed.
+        dim: usize,
+    },
+    /// `(x, i64 index, src) -> y`: `x` with every element of `src` put in at the same place, but for `dim`, where the
+    /// index says the place; in rising order along `dim`. `src` has the index's shape, which may be smaller than that of
+    /// `x` elsewhere.
+    ScatterElements {
+        /// The dimension indexed.
+        dim: usize,
+        /// What becomes of the element that is there.
+        put: Put,
+    },
+    /// `x -> (values, i64 index)` in order along a dimension; equals keep their order, NaN is the largest.
+    Sort {
+        /// The dimension.
+        dim: usize,
+        /// The largest first.
+        descending: bool,
+    },
     /// `x -> y`: the same values in the output's dtype and layout.
     Copy,
     /// `x.. -> y`: the inputs one after the other along `dim`.
@@ -64,6 +86,21 @@ pub enum Kernel {
     Random(Random),
     /// Row-wise kernels over the last dimension.
     Row(Row),
+}
+
+/// How an element is put where another is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Put {
+    /// It takes the place.
+    Replace,
+    /// The sum of both.
+    Sum,
+    /// The product of both.
+    Prod,
+    /// The larger; NaN wins.
+    Max,
+    /// The smaller; NaN wins.
+    Min,
 }
 
 /// Elementwise forms.

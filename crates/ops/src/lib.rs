@@ -32,7 +32,7 @@ pub use esker_tensor as tensor;
 pub use exec::{Prepared, prepare, run};
 pub use function::{Call, FnRule, IntoOuts};
 pub use half;
-pub use kernel::{Bits, Cmp, ConvPass, Divisor, Fold, Kernel, Map, PoolPass, Random, Row};
+pub use kernel::{Bits, Cmp, ConvPass, Divisor, Fold, Kernel, Map, PoolPass, Put, Random, Row};
 pub use map::{ElemFn, MapInfo, MapOnnx, MapVisitor, NumFn, sum_to};
 pub use onnx::{Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef};
 pub use rule::{Grad, Grads, Lowering, OpRule, Promote, View, Vjp};

@@ -290,4 +290,4 @@ macro_rules! internal {
     )*};
 }
 
-internal!(u8, crate::MapOp, crate::kernel::Conv2d, crate::kernel::Pool2d, crate::kernel::Divisor);
+internal!(u8, crate::MapOp, crate::kernel::Conv2d, crate::kernel::Pool2d, crate::kernel::Divisor, crate::kernel::Put);

@@ -114,16 +114,25 @@ macro_rules! op_rows {
             Mean mean (input; dim: Axes = (), keepdim: bool = false) -> 1;
             /// Largest over dimensions (all for `()`), NaN wins; ties share the gradient equally.
             Amax amax (input; dim: Axes = (), keepdim: bool = false) -> 1;
+            /// Smallest over dimensions (all for `()`), NaN wins; ties share the gradient equally.
+            Amin amin (input; dim: Axes = (), keepdim: bool = false) -> 1;
+            /// Product over dimensions (all for `()`); integers multiply in i64.
+            Prod prod (input; dim: Axes = (), keepdim: bool = false) -> 1;
             /// Largest along one dimension with its index: `(values, i64 indices)`; ties give the first.
             Max max (input; dim: i64, keepdim: bool = false) -> 2;
             /// Smallest along one dimension with its index: `(values, i64 indices)`; ties give the first.
             Min min (input; dim: i64, keepdim: bool = false) -> 2;
-            /// Index of the largest along one dimension.
-            Argmax argmax (input; dim: i64, keepdim: bool = false) -> 1;
-            /// Index of the smallest along one dimension.
-            Argmin argmin (input; dim: i64, keepdim: bool = false) -> 1;
+            /// Index of the largest along one dimension, or among all elements; ties give the first.
+            Argmax argmax (input; dim: Opt<i64> = (), keepdim: bool = false) -> 1;
+            /// Index of the smallest along one dimension, or among all elements; ties give the first.
+            Argmin argmin (input; dim: Opt<i64> = (), keepdim: bool = false) -> 1;
             /// Running sum along one dimension, from the end when `reverse`.
             Cumsum cumsum (input; dim: i64, reverse: bool = false) -> 1;
+            /// Running product along one dimension, from the end when `reverse`.
+            Cumprod cumprod (input; dim: i64, reverse: bool = false) -> 1;
+            /// Elements in order along one dimension with where they were: `(values, i64 indices)`. Equals keep their
+            /// order whether `stable` is asked for or not; NaN counts as the largest.
+            Sort sort (input; dim: i64 = -1, descending: bool = false, stable: bool = false) -> 2;
             /// Matrix product `[.., m, k] x [.., k, n]`; leading dimensions broadcast, vectors as in NumPy.
             Matmul matmul (input, other;) -> 1;
             /// Convolution of planes: `[n, c, h, w]` with `[k, c / groups, r, s]`.
@@ -158,8 +167,12 @@ macro_rules! op_rows {
             Cat cat [tensors; dim: i64 = 0] -> 1;
             /// Slices `index` (1-d i64) of a dimension.
             IndexSelect index_select (input, index; dim: i64) -> 1 as (input, dim, index);
-            /// Zeros of `size` along a dimension, with slice `i` of `src` added at `index[i]`: `(index, src)`.
-            IndexAdd index_add (index, src; dim: i64, size: i64) -> 1 as internal;
+            /// Gradient of `index_select`: zeros of `size` along the dimension with slice `i` of `dy` added at `index[i]`.
+            IndexSelectGrad index_select_grad (index, dy; dim: i64, size: i64) -> 1 as internal;
+            /// The element at the same place as each element of `index`, but for `dim`, where the index says the place.
+            Gather gather (input, index; dim: i64) -> 1 as (input, dim, index);
+            /// Elements of `src` put in at the same places, but for `dim`, where the index says the place.
+            ScatterElements scatter_elements (input, index, src; dim: i64, put: kernel::Put) -> 1 as internal;
             /// `exp(x) / sum(exp(x))` along one dimension.
             Softmax softmax (input; dim: i64) -> 1;
             /// Gradient of softmax over the last dimension: `(y, dy)`.

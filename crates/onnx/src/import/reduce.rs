@@ -1,8 +1,8 @@
 //! Along dimensions: reductions, extremes, running sums, softmax, normalisation.
 
 use esker_graph::Sym;
-use esker_ops::{Axes, Op, Ops, Value, op};
-use esker_tensor::{Error, Result};
+use esker_ops::{Axes, Op, Ops, Put, Value, op};
+use esker_tensor::{DType, Device, Error, Result};
 
 use super::call::{Call, Handler, Item, one, scalar};
 use super::elementwise::folded;
@@ -11,10 +11,13 @@ pub(crate) const HANDLERS: &[(&str, Handler)] = &[
     ("ReduceSum", |c| reduce(c, |dims, keepdim| op::Sum { dim: dims, keepdim }.into())),
     ("ReduceMean", |c| reduce(c, |dims, keepdim| op::Mean { dim: dims, keepdim }.into())),
     ("ReduceMax", |c| reduce(c, |dims, keepdim| op::Amax { dim: dims, keepdim }.into())),
-    ("ReduceProd", |c| folded(c, |_| Err(Error::format("only products of sizes are read")))),
+    ("ReduceMin", |c| reduce(c, |dims, keepdim| op::Amin { dim: dims, keepdim }.into())),
+    ("ReduceProd", |c| folded(c, |c| reduce(c, |dims, keepdim| op::Prod { dim: dims, keepdim }.into()))),
     ("ArgMax", |c| extreme(c, true)),
     ("ArgMin", |c| extreme(c, false)),
     ("GatherElements", gather_elements),
+    ("ScatterElements", scatter_elements),
+    ("TopK", top_k),
     ("CumSum", cumsum),
     ("Softmax", |c| {
         let (x, axis) = softmax_axis(c)?;
@@ -60,8 +63,46 @@ fn gather_elements(call: &mut Call<'_>) -> Result<Vec<Item>> {
         Some(&(from, along, largest)) if from == x.array().storage().id() && along == axis => {
             one(if largest { x.max(axis as i64, true)?.0 } else { x.min(axis as i64, true)?.0 })
         }
-        _ => Err(Error::format("it is read only where its index is the ArgMax or ArgMin of its input")),
+        _ => one(x.gather(&places(call, &x, axis)?, axis as i64)?),
     }
+}
+
+/// Input 1 as places along a dimension; negative ones count from the end.
+fn places(call: &Call<'_>, x: &Sym, axis: usize) -> Result<Sym> {
+    let index = call.tensor(1)?;
+    if call.item(1).and_then(Item::ints).is_some_and(|known| known.data.iter().all(|&i| i >= 0)) {
+        return index.cast(DType::I64);
+    }
+    let index = index.cast(DType::I64)?;
+    let size = x.array().shape().get(axis).map_or(1.0, |&n| n as f64);
+    let int = |v: f64| <Sym as Value>::scalar(v, DType::I64, Device::Cpu);
+    index.lt(&int(0.0)?)?.where_cond(&index.add(&int(size)?)?, &index)
+}
+
+fn scatter_elements(call: &mut Call<'_>) -> Result<Vec<Item>> {
+    let (x, src) = (call.tensor(0)?, call.tensor(2)?);
+    let axis = x.array().shape().dim(call.int("axis", 0))?;
+    let put = match call.text("reduction").as_deref() {
+        None | Some("none") => Put::Replace,
+        Some("add") => Put::Sum,
+        Some("mul") => Put::Prod,
+        Some("max") => Put::Max,
+        Some("min") => Put::Min,
+        Some(other) => return Err(Error::format(format!("its reduction is {other}, which is not known"))),
+    };
+    one(x.scatter_elements(&places(call, &x, axis)?, &src, axis as i64, put)?)
+}
+
+fn top_k(call: &mut Call<'_>) -> Result<Vec<Item>> {
+    let x = call.tensor(0)?;
+    let axis = x.array().shape().dim(call.int("axis", -1))?;
+    let k = match call.attr("k").and_then(|a| a.i) {
+        Some(k) => Some(k), // Before opset 10.
+        None => call.ints(1)?.and_then(|k| k.first().copied()),
+    };
+    let k = k.ok_or_else(|| Error::format("its k is missing"))?;
+    let (values, index) = x.topk(k, axis as i64, call.int("largest", 1) != 0, true)?;
+    Ok(vec![values.into(), index.into()])
 }
 
 fn cumsum(call: &mut Call<'_>) -> Result<Vec<Item>> {

@@ -231,7 +231,7 @@ fn gather(call: &mut Call<'_>) -> Result<Vec<Item>> {
     one(y.reshape(&sizes[..])?)
 }
 
-/// Adding slices of the first dimension: what `index_add` is.
+/// Adding slices of the first dimension: what `index_select_grad` is.
 fn scatter(call: &mut Call<'_>) -> Result<Vec<Item>> {
     let (x, index, src) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
     let index_shape = *index.array().shape();
@@ -239,7 +239,7 @@ fn scatter(call: &mut Call<'_>) -> Result<Vec<Item>> {
         return Err(Error::format("it is read only where it adds slices of the first dimension"));
     };
     let size = x.array().shape().first().map_or(0, |&n| n as i64);
-    let added = index.reshape([*n])?.index_add(&src, 0i64, size)?;
+    let added = index.reshape([*n])?.index_select_grad(&src, 0i64, size)?;
     if added.array().shape() != x.array().shape() {
         return Err(Error::format("its updates do not have the shape of its data"));
     }

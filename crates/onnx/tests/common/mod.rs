@@ -2,9 +2,16 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use esker_graph::{Dim, Graph, InputSpec, Sym, capture};
-use esker_ops::spec::Sample;
+use esker_ops::spec::{Row, Sample};
 use esker_ops::{Array, Ops, Value};
 use esker_tensor::{DType, Device, Result, Shape};
+
+/// The rows of the table; with `ESKER_ROWS=conv,pool` only those whose names contain one of these, for work on a few.
+pub(crate) fn rows() -> Vec<Row> {
+    let rows = esker_ops::table::rows();
+    let Ok(only) = std::env::var("ESKER_ROWS") else { return rows };
+    rows.into_iter().filter(|row| only.split(',').any(|part| row.name.contains(part))).collect()
+}
 
 /// A sample as a graph with the sizes that it states.
 pub(crate) fn fixed(sample: &Sample, dtype: DType) -> Result<Graph> {

@@ -1,13 +1,13 @@
 //! Extremes with their index along one dimension.
 
-use esker_tensor::{DType, Dims, Error, Result};
+use esker_tensor::{DType, Dims, Error, Result, Shape};
 use smallvec::smallvec;
 
-use super::reduce::{reduced, spread};
+use super::reduce::reduced;
 use super::{Argmax, Argmin, Max, Min, inputs, no_compose, no_sizes, not_differentiable};
 use crate::{
-    Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops, Promote, Value,
-    Vjp,
+    Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops, Opt, Outs,
+    Promote, Put, Value, Vjp,
 };
 
 fn infer(x: &[Meta], dim: i64, keepdim: bool) -> Result<Meta> {
@@ -61,14 +61,11 @@ macro_rules! extreme {
                 if x.shape.is_empty() {
                     return cx.only(0, || Ok(dy.clone()));
                 }
-                let d = x.shape.dim(self.dim)?;
-                let dims = Dims::from([d as u8]);
+                let dims = Dims::from([x.shape.dim(self.dim)? as u8]);
+                let kept = reduced(&x.shape, &dims, true);
                 cx.only(0, || {
-                    let mut along = esker_tensor::Shape::filled(1, x.shape.len());
-                    along[d] = x.shape[d];
-                    let places = V::iota(0.0, 1.0, x.shape[d] as i64, DType::I64, x.device)?.reshape(along)?;
-                    let chosen = spread(index, &dims, &x.shape)?.eq(&places)?;
-                    chosen.where_cond(&spread(dy, &dims, &x.shape)?, &V::scalar(0.0, x.dtype, x.device)?)
+                    let zeros = V::full(0.0, x.shape, x.dtype, x.device)?;
+                    zeros.scatter_elements(&index.reshape(kept)?, &dy.reshape(kept)?, self.dim, Put::Sum)
                 })
             }
             fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
@@ -100,32 +97,54 @@ macro_rules! extreme {
 
 extreme! { Max "max" true; Min "min" false; }
 
+/// Of all elements in one line, when no dimension is named.
+fn infer_arg(x: &[Meta], dim: Opt<i64>, keepdim: bool) -> Result<Meta> {
+    if let Some(dim) = dim.get() {
+        return infer(x, dim, keepdim);
+    }
+    let [x] = inputs(x)?;
+    if x.shape.numel() == 0 {
+        return Err(Error::shape(format!("{:?} is empty and has no extreme", x.shape)));
+    }
+    Ok(x.with_shape(Shape::filled(1, if keepdim { x.shape.len() } else { 0 })))
+}
+
 macro_rules! arg {
-    ($($Name:ident $name:literal $largest:literal $onnx:literal;)*) => {$(
+    ($($Name:ident $name:ident $largest:literal $onnx:literal;)*) => {$(
         impl OpRule for $Name {
             fn name(&self) -> &'static str {
-                $name
+                stringify!($name)
             }
             fn promote(&self) -> Promote {
                 Promote::Keep
             }
             fn infer(&self, x: &[Meta]) -> Result<Metas> {
-                Ok(smallvec![infer(x, self.dim, self.keepdim)?.with_dtype(DType::I64)])
+                Ok(smallvec![infer_arg(x, self.dim, self.keepdim)?.with_dtype(DType::I64)])
             }
             fn lower(&self, x: &[Meta]) -> Lowering {
-                Lowering::Kernel(Kernel::ArgReduce { largest: $largest, dim: axis(x, self.dim) })
+                match self.dim.get() {
+                    Some(dim) => Lowering::Kernel(Kernel::ArgReduce { largest: $largest, dim: axis(x, dim) }),
+                    None => Lowering::Compose,
+                }
             }
-            no_compose!();
+            fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<Outs<V>>> {
+                let x = *x.first()?;
+                let all = || {
+                    let rank = if self.keepdim { x.meta().shape.len() } else { 0 };
+                    x.reshape([-1])?.$name(0, false)?.reshape(Shape::filled(1, rank))
+                };
+                self.dim.get().is_none().then(|| all().map(|y| smallvec![y]))
+            }
             not_differentiable!("an index is constant almost everywhere");
             fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-                onnx_arg($onnx, self.dim, self.keepdim, cx)
+                self.dim.get().map_or(Onnx::Compose, |dim| onnx_arg($onnx, dim, self.keepdim, cx))
             }
             no_sizes!();
         }
     )*};
 }
 
-arg! { Argmax "argmax" true "ArgMax"; Argmin "argmin" false "ArgMin"; }
+arg! { Argmax argmax true "ArgMax"; Argmin argmin false "ArgMin"; }
 
 #[cfg(feature = "spec")]
 mod spec {
@@ -145,8 +164,11 @@ mod spec {
         best
     }
 
-    fn reference(x: &RefArray, largest: bool, dim: i64, keepdim: bool) -> [RefArray; 2] {
-        let axes = if x.shape.is_empty() { vec![] } else { vec![axis(dim, x.shape.len())] };
+    fn reference(x: &RefArray, largest: bool, dim: Option<i64>, keepdim: bool) -> [RefArray; 2] {
+        let axes: Vec<usize> = match dim {
+            Some(dim) if !x.shape.is_empty() => vec![axis(dim, x.shape.len())],
+            _ => (0..x.shape.len()).collect(),
+        };
         [
             x.fold(&axes, keepdim, |line| line[place(line, largest)]),
             x.fold(&axes, keepdim, |line| place(line, largest) as f64),
@@ -201,17 +223,39 @@ mod spec {
     }
 
     macro_rules! spec {
-        ($($Name:ident $largest:literal $outputs:expr;)*) => {$(
+        ($($Name:ident $largest:literal $outputs:expr, |$op:ident| $dim:expr, $more:expr;)*) => {$(
             impl OpSpec for $Name {
                 fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-                    reference(&x[0], $largest, self.dim, self.keepdim)[$outputs].to_vec()
+                    let $op = self;
+                    reference(&x[0], $largest, $dim, self.keepdim)[$outputs].to_vec()
                 }
                 fn samples() -> Vec<Sample> {
-                    samples(|dim, keepdim| $Name { dim, keepdim }.into(), $largest, $outputs)
+                    let mut out = samples(|dim, keepdim| $Name { dim: dim.into(), keepdim }.into(), $largest, $outputs);
+                    out.extend($more);
+                    out
                 }
             }
         )*};
     }
 
-    spec! { Max true 0..2; Min false 0..2; Argmax true 1..2; Argmin false 1..2; }
+    /// Samples without a dimension.
+    fn of_all(op: fn(bool) -> Op) -> Vec<Sample> {
+        vec![
+            Sample::new(op(false), [distinct(&[3, 4])]),
+            Sample::new(op(true), [ints(&[2, 3, 2], -2, 2)]).on(Dtypes::All).note("ties"),
+            Sample::new(op(false), [distinct(&[])]),
+            Sample::new(op(false), [values(&[2, 2], &[0.0, 1.0, 1.0, 0.0])]).known(
+                &[&[if op(false).name() == "argmax" { 1.0 } else { 0.0 }]],
+                "by definition: the first of equals",
+            ),
+            Sample::new(op(false), [distinct(&[0, 3])]).fails("Shape", "nothing has no extreme"),
+        ]
+    }
+
+    spec! {
+        Max true 0..2, |op| Some(op.dim), [];
+        Min false 0..2, |op| Some(op.dim), [];
+        Argmax true 1..2, |op| op.dim.get(), of_all(|keepdim| Argmax { dim: ().into(), keepdim }.into());
+        Argmin false 1..2, |op| op.dim.get(), of_all(|keepdim| Argmin { dim: ().into(), keepdim }.into());
+    }
 }

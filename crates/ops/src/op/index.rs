@@ -3,10 +3,11 @@
 use esker_tensor::{DType, Error, Result};
 use smallvec::smallvec;
 
-use super::{IndexAdd, IndexSelect, inputs, need_i64, need_rank, no_compose, no_sizes};
+use super::elements::{any_scalar, vector};
+use super::{IndexSelect, IndexSelectGrad, inputs, need_i64, need_rank, no_compose, no_sizes};
 use crate::{
-    Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops, Promote, Value,
-    Vjp,
+    Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops, Outs, Promote,
+    Value, Vjp,
 };
 
 impl OpRule for IndexSelect {
@@ -21,22 +22,40 @@ impl OpRule for IndexSelect {
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
         let [x, index] = inputs(x)?;
         need_i64("the index", index.dtype)?;
-        need_rank("the index", &index, 1)?;
-        if x.shape.is_empty() {
-            return Err(Error::dim("a scalar has no dimension to index"));
+        if index.shape.len() > 1 {
+            return Err(Error::shape(format!("the index must be a vector, got {:?}", index.shape)));
         }
+        let (dim, n) = (x.shape.dim(self.dim)?, index.shape.numel());
         let mut shape = x.shape;
-        shape[x.shape.dim(self.dim)?] = index.shape[0];
+        match shape.get_mut(dim) {
+            Some(size) => *size = n,
+            None if n == 1 => {}
+            None => return Err(Error::shape(format!("a scalar takes one index, got {n}"))),
+        }
         shape.checked_numel()?;
         Ok(smallvec![Meta::new(x.dtype, shape, x.device.meet(index.device)?)])
     }
 
     fn lower(&self, x: &[Meta]) -> Lowering {
+        if any_scalar(x) {
+            return Lowering::Compose;
+        }
         let dim = x.first().and_then(|m| m.shape.dim(self.dim).ok()).unwrap_or(0);
         Lowering::Kernel(Kernel::Gather { dim })
     }
 
-    no_compose!();
+    /// A scalar counts as a vector of one element.
+    fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<Outs<V>>> {
+        let [x, index] = *x else { return None };
+        if !any_scalar(&[x.meta(), index.meta()]) {
+            return None;
+        }
+        let picked = || {
+            let y = vector(x)?.index_select(&vector(index)?, self.dim)?;
+            if x.meta().shape.is_empty() { y.reshape(()) } else { Ok(y) }
+        };
+        Some(picked().map(|y| smallvec![y]))
+    }
 
     fn grad(&self) -> Grad {
         Grad::inputs(0b10)
@@ -45,10 +64,17 @@ impl OpRule for IndexSelect {
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
         let shape = &cx.x_metas[0].shape;
         let dim = shape.dim(self.dim)?;
-        cx.only(0, || cx.x(1)?.index_add(cx.dy()?, dim as i64, shape[dim] as i64))
+        let size = shape.get(dim).map_or(1, |&n| n as i64);
+        cx.only(0, || {
+            let dx = vector(cx.x(1)?)?.index_select_grad(&vector(cx.dy()?)?, dim as i64, size)?;
+            if shape.is_empty() { dx.reshape(()) } else { Ok(dx) }
+        })
     }
 
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
+        if any_scalar(cx.x) {
+            return Onnx::Compose;
+        }
         let dim = cx.x[0].shape.dim(self.dim).unwrap_or(0) as i64;
         OnnxNode::new("Gather", vec![OnnxRef::In(0), OnnxRef::In(1)]).attr("axis", OnnxAttr::Int(dim)).into()
     }
@@ -56,9 +82,9 @@ impl OpRule for IndexSelect {
     no_sizes!();
 }
 
-impl OpRule for IndexAdd {
+impl OpRule for IndexSelectGrad {
     fn name(&self) -> &'static str {
-        "index_add"
+        "index_select_grad"
     }
 
     fn promote(&self) -> Promote {
@@ -107,19 +133,40 @@ impl OpRule for IndexAdd {
     }
 
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        let dim = cx.x[1].shape.dim(self.dim).unwrap_or(0);
-        if dim != 0 {
-            return Onnx::None("ScatterND adds slices of the first dimension only");
-        }
         if cx.opset < 16 {
             return Onnx::None("ScatterND adds only from opset 16 on");
         }
-        Onnx::Nodes(vec![
-            OnnxNode::new("Expand", vec![OnnxRef::Scalar(0.0, cx.x[1].dtype), OnnxRef::ShapeOf(0)]),
+        let rank = cx.x[1].shape.len() as i64;
+        let dim = cx.x[1].shape.dim(self.dim).unwrap_or(0) as i64;
+        // ScatterND adds slices of the first dimension: the two change places before and after.
+        let swapped = |d: i64| {
+            if d == 0 {
+                dim
+            } else if d == dim {
+                0
+            } else {
+                d
+            }
+        };
+        let swap = |from: OnnxRef| {
+            let order = (0..rank).map(swapped).collect();
+            OnnxNode::new("Transpose", vec![from]).attr("perm", OnnxAttr::Ints(order))
+        };
+        let add = |to: OnnxRef, src: OnnxRef| {
+            OnnxNode::new("ScatterND", vec![to, OnnxRef::Node(0, 0), src]).attr("reduction", OnnxAttr::Str("add"))
+        };
+        let mut nodes = vec![
             OnnxNode::new("Unsqueeze", vec![OnnxRef::In(0), OnnxRef::Ints(vec![1])]),
-            OnnxNode::new("ScatterND", vec![OnnxRef::Node(0, 0), OnnxRef::Node(1, 0), OnnxRef::In(1)])
-                .attr("reduction", OnnxAttr::Str("add")),
-        ])
+            OnnxNode::new("Expand", vec![OnnxRef::Scalar(0.0, cx.x[1].dtype), OnnxRef::ShapeOf(0)]),
+        ];
+        if dim == 0 {
+            nodes.push(add(OnnxRef::Node(1, 0), OnnxRef::In(1)));
+        } else {
+            nodes.extend([swap(OnnxRef::Node(1, 0)), swap(OnnxRef::In(1))]);
+            nodes.push(add(OnnxRef::Node(2, 0), OnnxRef::Node(3, 0)));
+            nodes.push(swap(OnnxRef::Node(4, 0)));
+        }
+        Onnx::Nodes(nodes)
     }
 
     fn sizes(&mut self, f: &mut dyn FnMut(&mut i64)) {
@@ -135,6 +182,9 @@ mod spec {
     impl OpSpec for IndexSelect {
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
             let [x, index] = x else { return vec![] };
+            if x.shape.is_empty() {
+                return vec![x.clone()];
+            }
             let d = axis(self.dim, x.shape.len());
             let mut shape = x.shape.clone();
             shape[d] = index.data.len();
@@ -166,15 +216,18 @@ mod spec {
             out.push(new(&[2, 3], &[i64::MAX], 1).fails("Kernel", "beyond all ends"));
             out.push(new(&[0, 3], &[0], 0).fails("Kernel", "nothing to select from"));
             out.push(new(&[5, 3], &[0], 2).fails("Dim", "out of range"));
-            out.push(new(&[], &[0], 0).fails("Dim", "a scalar has no dimension"));
+            out.push(new(&[], &[0], 0));
+            out.push(new(&[], &[1], -1).fails("Kernel", "a scalar has one element"));
+            out.push(new(&[], &[0, 0], 0).fails("Shape", "a scalar takes one index"));
             let of = |i: Input| Sample::new(IndexSelect { dim: 0 }, [real(&[5, 3]), i]);
+            out.push(of(values(&[], &[3.0]).of(DType::I64)));
             out.push(of(index(&[0]).of(DType::I32)).fails("DType", "an int32 index"));
             out.push(of(values(&[1, 1], &[0.0]).of(DType::I64)).fails("Shape", "an index of rank 2"));
             out
         }
     }
 
-    impl OpSpec for IndexAdd {
+    impl OpSpec for IndexSelectGrad {
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
             let [index, src] = x else { return vec![] };
             let d = axis(self.dim, src.shape.len());
@@ -190,7 +243,7 @@ mod spec {
         }
 
         fn samples() -> Vec<Sample> {
-            let new = |i: &[i64], src: Input, dim, size| Sample::new(IndexAdd { dim, size }, [index(i), src]);
+            let new = |i: &[i64], src: Input, dim, size| Sample::new(IndexSelectGrad { dim, size }, [index(i), src]);
             let good: [(&[i64], &[usize], i64, i64); 11] = [
                 (&[2, 0], &[2, 3], 0, 4),
                 (&[1, 1, 3, 1], &[4, 3], 0, 5),
@@ -220,7 +273,7 @@ mod spec {
             out.push(fails(&[0], &[], 0, 4, "Dim", "a scalar has no dimension"));
             let bools = new(&[0, 1], ints(&[2], 0, 1), 0, 2).on(Dtypes::Only(&[DType::Bool]));
             out.push(bools.fails("DType", "bool"));
-            let op = IndexAdd { dim: 0, size: 3 };
+            let op = IndexSelectGrad { dim: 0, size: 3 };
             out.push(Sample::new(op, [index(&[0]).of(DType::I32), real(&[1])]).fails("DType", "an int32 index"));
             let two = values(&[1, 1], &[0.0]).of(DType::I64);
             out.push(Sample::new(op, [two, real(&[1])]).fails("Shape", "an index of rank 2"));

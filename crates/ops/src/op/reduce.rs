@@ -1,9 +1,9 @@
-//! Reductions over dimensions: sum, mean, amax.
+//! Reductions over dimensions: sum, mean, extremes.
 
 use esker_tensor::{DType, Dims, Error, Result, Shape};
 use smallvec::smallvec;
 
-use super::{Amax, Mean, Sum, inputs, need_float, no_compose, no_sizes};
+use super::{Amax, Amin, Mean, Sum, inputs, need_float, no_compose, no_sizes};
 use crate::{
     Axes, Fold, Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops,
     Promote, Value, Vjp,
@@ -26,13 +26,19 @@ pub(crate) fn spread<V: Value>(y: &V, dims: &Dims, shape: &Shape) -> Result<V> {
     y.expand(shape)
 }
 
-fn lower(op: Fold, axes: &Axes, x: &[Meta]) -> Lowering {
+pub(crate) fn lower(op: Fold, axes: &Axes, x: &[Meta]) -> Lowering {
     let dims = x.first().and_then(|m| axes.of(&m.shape).ok()).unwrap_or_default();
     Lowering::Kernel(Kernel::Reduce { op, dims })
 }
 
 /// ONNX moved the axes of its reductions from an attribute to an input, ReduceSum first.
-fn onnx_reduce(op_type: &'static str, input_since: u32, axes: &Axes, keepdim: bool, cx: &OnnxCx<'_>) -> Onnx {
+pub(crate) fn onnx_reduce(
+    op_type: &'static str,
+    input_since: u32,
+    axes: &Axes,
+    keepdim: bool,
+    cx: &OnnxCx<'_>,
+) -> Onnx {
     let dims: Vec<i64> =
         cx.x.first().and_then(|m| axes.of(&m.shape).ok()).unwrap_or_default().iter().map(|&d| i64::from(d)).collect();
     if dims.is_empty() {
@@ -135,56 +141,54 @@ impl OpRule for Mean {
     no_sizes!();
 }
 
-impl OpRule for Amax {
-    fn name(&self) -> &'static str {
-        "amax"
-    }
-
-    fn promote(&self) -> Promote {
-        Promote::Keep
-    }
-
-    fn infer(&self, x: &[Meta]) -> Result<Metas> {
-        let [x] = inputs(x)?;
-        let dims = self.dim.of(&x.shape)?;
-        if let Some(&d) = dims.iter().find(|&&d| x.shape[d as usize] == 0) {
-            return Err(Error::shape(format!(
-                "the largest of dimension {d} of {:?} is asked for, which is empty",
-                x.shape
-            )));
+macro_rules! extreme {
+    ($($Name:ident $name:literal $fold:ident $onnx:literal $what:literal;)*) => {$(
+        impl OpRule for $Name {
+            fn name(&self) -> &'static str {
+                $name
+            }
+            fn promote(&self) -> Promote {
+                Promote::Keep
+            }
+            fn infer(&self, x: &[Meta]) -> Result<Metas> {
+                let [x] = inputs(x)?;
+                let dims = self.dim.of(&x.shape)?;
+                if let Some(&d) = dims.iter().find(|&&d| x.shape[d as usize] == 0) {
+                    return Err(Error::shape(format!(
+                        concat!("the ", $what, " of dimension {} of {:?} is asked for, which is empty"),
+                        d, x.shape
+                    )));
+                }
+                Ok(smallvec![x.with_shape(reduced(&x.shape, &dims, self.keepdim))])
+            }
+            fn lower(&self, x: &[Meta]) -> Lowering {
+                lower(Fold::$fold, &self.dim, x)
+            }
+            no_compose!();
+            fn grad(&self) -> Grad {
+                Grad::Saves { inputs: 1, outputs: 1 }
+            }
+            /// Ties share the gradient equally, as in PyTorch.
+            fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
+                let (x, y, dy) = (cx.x(0)?, cx.y(0)?, cx.dy()?);
+                let meta = x.meta();
+                let dims = self.dim.of(&meta.shape)?;
+                cx.only(0, || {
+                    let hits = x.eq(&spread(y, &dims, &meta.shape)?)?.cast(meta.dtype)?;
+                    let count = hits.sum(dims, true)?;
+                    let dy = dy.reshape(count.meta().shape)?;
+                    hits.mul(&dy.div(&count)?)
+                })
+            }
+            fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
+                onnx_reduce($onnx, 18, &self.dim, self.keepdim, cx)
+            }
+            no_sizes!();
         }
-        Ok(smallvec![x.with_shape(reduced(&x.shape, &dims, self.keepdim))])
-    }
-
-    fn lower(&self, x: &[Meta]) -> Lowering {
-        lower(Fold::Max, &self.dim, x)
-    }
-
-    no_compose!();
-
-    fn grad(&self) -> Grad {
-        Grad::Saves { inputs: 1, outputs: 1 }
-    }
-
-    /// Ties share the gradient equally, as PyTorch's amax does.
-    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
-        let (x, y, dy) = (cx.x(0)?, cx.y(0)?, cx.dy()?);
-        let meta = x.meta();
-        let dims = self.dim.of(&meta.shape)?;
-        cx.only(0, || {
-            let hits = x.eq(&spread(y, &dims, &meta.shape)?)?.cast(meta.dtype)?;
-            let count = hits.sum(dims, true)?;
-            let dy = dy.reshape(count.meta().shape)?;
-            hits.mul(&dy.div(&count)?)
-        })
-    }
-
-    fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        onnx_reduce("ReduceMax", 18, &self.dim, self.keepdim, cx)
-    }
-
-    no_sizes!();
+    )*};
 }
+
+extreme! { Amax "amax" Max "ReduceMax" "largest"; Amin "amin" Min "ReduceMin" "smallest"; }
 
 #[cfg(feature = "spec")]
 mod spec {
@@ -275,27 +279,34 @@ mod spec {
         }
     }
 
-    impl OpSpec for Amax {
-        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            fold(x, &self.dim, self.keepdim, |g| {
-                g.iter().copied().reduce(|a, b| if a.is_nan() || a >= b { a } else { b }).unwrap_or(f64::NAN)
-            })
-        }
+    macro_rules! extremes {
+        ($($Name:ident |$a:ident, $b:ident| $wins:expr, $range:expr;)*) => {$(
+            impl OpSpec for $Name {
+                fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+                    fold(x, &self.dim, self.keepdim, |g| {
+                        g.iter().copied().reduce(|$a, $b| if $a.is_nan() || $wins { $a } else { $b }).unwrap_or(f64::NAN)
+                    })
+                }
 
-        fn samples() -> Vec<Sample> {
-            let op = |dims, keepdim| Amax { dim: dims, keepdim };
-            let mut out = samples(op, distinct, false);
-            for (shape, dims, keep) in cases().into_iter().take(6) {
-                out.push(Sample::new(op(dims, keep), [ints(shape, -9, 9)]).on(Dtypes::All).rough().note("ties"));
+                fn samples() -> Vec<Sample> {
+                    let op = |dims, keepdim| $Name { dim: dims, keepdim };
+                    let mut out = samples(op, distinct, false);
+                    for (shape, dims, keep) in cases().into_iter().take(6) {
+                        out.push(Sample::new(op(dims, keep), [ints(shape, -9, 9)]).on(Dtypes::All).rough().note("ties"));
+                    }
+                    let (low, high) = $range;
+                    out.push(Sample::new(op(0.into(), false), [real_in(&[37], low, high)]).rough().note("of one sign"));
+                    out.push(Sample::new(op(1.into(), false), [real(&[0, 3])]).note("nothing of something"));
+                    out.push(Sample::new(op(0.into(), false), [real(&[2, 0])]).note("nothing of something"));
+                    out.push(Sample::new(op(1.into(), false), [real(&[2, 0])]).fails("Shape", "nothing has no extreme"));
+                    let far = f64::INFINITY.copysign(low);
+                    let nan = values(&[2, 3], &[1.0, f64::NAN, 3.0, far, far, far]);
+                    out.push(Sample::new(op(1.into(), false), [nan]).known(&[&[f64::NAN, far]], "PyTorch's rule: NaN wins"));
+                    out
+                }
             }
-            out.push(Sample::new(op(0.into(), false), [real_in(&[37], -3.0, -1.0)]).rough().note("all negative"));
-            out.push(Sample::new(op(1.into(), false), [real(&[0, 3])]).note("nothing of something"));
-            out.push(Sample::new(op(0.into(), false), [real(&[2, 0])]).note("nothing of something"));
-            out.push(Sample::new(op(1.into(), false), [real(&[2, 0])]).fails("Shape", "nothing has no largest"));
-            let nan = values(&[2, 3], &[1.0, f64::NAN, 3.0, f64::NEG_INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY]);
-            let known: &[&[f64]] = &[&[f64::NAN, f64::NEG_INFINITY]];
-            out.push(Sample::new(op(1.into(), false), [nan]).known(known, "PyTorch's rule: NaN wins"));
-            out
-        }
+        )*};
     }
+
+    extremes! { Amax |a, b| a >= b, (-3.0, -1.0); Amin |a, b| a <= b, (1.0, 3.0); }
 }

@@ -285,7 +285,7 @@ impl OpRule for SliceGrad {
                 return Ok(smallvec![V::cat(&parts.each_ref(), dim as i64)?]);
             }
             let index = V::iota(self.start as f64, self.step as f64, meta.shape[dim] as i64, DType::I64, meta.device)?;
-            Ok(smallvec![index.index_add(dy, dim as i64, self.size)?])
+            Ok(smallvec![index.index_select_grad(dy, dim as i64, self.size)?])
         })())
     }
 

@@ -193,12 +193,12 @@ fn sizes_are_visited() {
         assert_eq!(seen.iter().map(|n| n + 1).collect::<Vec<_>>(), again, "{op:?} is not changed by its visitor");
         seen
     };
-    use crate::op::{Expand, Full, IndexAdd, Iota, Reshape, Slice, SliceGrad, Sum};
+    use crate::op::{Expand, Full, IndexSelectGrad, Iota, Reshape, Slice, SliceGrad, Sum};
     assert_eq!(visited(Reshape { sizes: [2, -1, 4].into() }.into()), [2, -1, 4]);
     assert_eq!(visited(Expand { sizes: [5, 3].into() }.into()), [5, 3]);
     assert_eq!(visited(Slice { dim: 1, start: 2, end: 7, step: 3 }.into()), [2, 7]);
     assert_eq!(visited(SliceGrad { dim: 1, start: 2, step: 3, size: 9 }.into()), [2, 9]);
-    assert_eq!(visited(IndexAdd { dim: 1, size: 9 }.into()), [9]);
+    assert_eq!(visited(IndexSelectGrad { dim: 1, size: 9 }.into()), [9]);
     let (dtype, device) = (DType::F32, Device::Cpu);
     assert_eq!(visited(Full { fill_value: 1.0.into(), size: [2, 3].into(), dtype, device }.into()), [2, 3]);
     assert_eq!(visited(Iota { start: 0.0.into(), step: 1.0.into(), len: 8, dtype, device }.into()), [8]);
