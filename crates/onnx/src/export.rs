@@ -459,6 +459,10 @@ fn attribute(name: &str, value: &OnnxAttr) -> AttributeProto {
             proto.s = Some(s.as_bytes().to_vec());
             attribute_type::STRING
         }
+        OnnxAttr::Strs(texts) => {
+            proto.strings = texts.iter().map(|s| s.as_bytes().to_vec()).collect();
+            attribute_type::STRINGS
+        }
         OnnxAttr::DType(dtype) => {
             proto.i = Some(i64::from(code(*dtype)));
             attribute_type::INT

@@ -346,6 +346,14 @@ macro_rules! function_rows {
             Stack stack [tensors; dim: i64 = 0] -> 1;
             /// The slices along a dimension, one tensor each.
             Unbind unbind (input; dim: i64 = 0) -> list;
+            /// A layer of long short-term memory over `[steps, n, in]`: output, last state, last cell. Gates are input, forget, cell,
+            /// output; `w_ih [4 * hidden, in]`, `w_hh [4 * hidden, hidden]`.
+            LstmLayer lstm_layer (input, h0, c0, w_ih, w_hh | b_ih, b_hh; reverse: bool = false) -> 3;
+            /// A layer of gated recurrent units over `[steps, n, in]`: output and last state. Gates are reset, update, new;
+            /// `w_ih [3 * hidden, in]`, `w_hh [3 * hidden, hidden]`.
+            GruLayer gru_layer (input, h0, w_ih, w_hh | b_ih, b_hh; reverse: bool = false) -> 2;
+            /// A plain recurrent layer over `[steps, n, in]`: output and last state; `w_ih [hidden, in]`, `w_hh [hidden, hidden]`.
+            RnnLayer rnn_layer (input, h0, w_ih, w_hh | b_ih, b_hh; nonlinearity: String = "tanh", reverse: bool = false) -> 2;
             // Losses
             /// Squared differences.
             MseLoss mse_loss (input, target; reduction: String = "mean") -> 1;

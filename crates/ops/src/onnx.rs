@@ -69,6 +69,8 @@ pub enum OnnxAttr {
     Ints(Vec<i64>),
     /// A text.
     Str(&'static str),
+    /// Texts.
+    Strs(Vec<&'static str>),
     /// A dtype, as ONNX's `TensorProto.DataType` number.
     DType(DType),
 }

@@ -5,6 +5,7 @@ mod call;
 mod combine;
 mod elementwise;
 mod ints;
+mod recurrent;
 mod reduce;
 mod shape;
 mod window;
@@ -106,7 +107,7 @@ fn handlers(proto: &GraphProto) -> Result<Vec<Handler>> {
 }
 
 fn handler(op: &str) -> Option<Handler> {
-    [elementwise::HANDLERS, reduce::HANDLERS, shape::HANDLERS, window::HANDLERS, combine::HANDLERS]
+    [elementwise::HANDLERS, reduce::HANDLERS, shape::HANDLERS, window::HANDLERS, combine::HANDLERS, recurrent::HANDLERS]
         .iter()
         .flat_map(|list| list.iter())
         .find(|(name, _)| *name == op)

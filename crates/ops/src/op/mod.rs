@@ -33,6 +33,7 @@ mod pool;
 mod product;
 mod products;
 mod random;
+mod recurrent;
 mod reduce;
 mod rounding;
 mod scan;
