@@ -8,6 +8,8 @@ macro_rules! function_rows {
     ($then:path $(, $($pass:tt)*)?) => {
         $then! {
             $($($pass)*)?
+            /// Running `log(sum(e^x))` along one dimension, without overflow.
+            Logcumsumexp logcumsumexp (input; dim: i64) -> 1;
             /// Running mean along one dimension.
             Cummean cummean (input; dim: i64) -> 1;
             /// `x` where positive, else `negative_slope * x`.
@@ -279,6 +281,8 @@ macro_rules! function_rows {
             Baddbmm baddbmm (input, batch1, batch2; beta: F64Bits = 1.0, alpha: F64Bits = 1.0) -> 1;
             /// Sums of products over labelled dimensions, in Einstein's notation: `"ij,jk->ik"`.
             Einsum einsum [operands; equation: String] -> 1 as (equation, operands);
+            /// Sum of products over the last `dims` dimensions of the first and the first of the second, or over those named.
+            Tensordot tensordot (a, b; dims: i64 = 2, dims_a: Axes = (), dims_b: Axes = ()) -> 1;
             // Nets
             /// `x weight^T + bias` over the last dimension, `weight [out, in]`, `bias [out]`.
             Linear linear (input, weight | bias;) -> 1;
@@ -354,6 +358,17 @@ macro_rules! function_rows {
             GruLayer gru_layer (input, h0, w_ih, w_hh | b_ih, b_hh; reverse: bool = false) -> 2;
             /// A plain recurrent layer over `[steps, n, in]`: output and last state; `w_ih [hidden, in]`, `w_hh [hidden, hidden]`.
             RnnLayer rnn_layer (input, h0, w_ih, w_hh | b_ih, b_hh; nonlinearity: String = "tanh", reverse: bool = false) -> 2;
+            /// Vectors along a dimension divided by their length (of at least `eps`).
+            Normalize normalize (input; p: F64Bits = 2.0, dim: i64 = 1, eps: F64Bits = 1e-12) -> 1;
+            /// The cosine of the angle between vectors along a dimension.
+            CosineSimilarity cosine_similarity (x1, x2; dim: i64 = 1, eps: F64Bits = 1e-8) -> 1;
+            /// The length of `x1 - x2 + eps` over the last dimension.
+            PairwiseDistance pairwise_distance (x1, x2; p: F64Bits = 2.0, eps: F64Bits = 1e-6, keepdim: bool = false) -> 1;
+            /// The distance of each row of `x1 [.., p, d]` from each of `x2 [.., r, d]`.
+            Cdist cdist (x1, x2; p: F64Bits = 2.0) -> 1;
+            /// Rotary position embedding of `[.., steps, d]`: pair `i` of step `t` turned by `(t + offset) * base^(-2i / d)`. Pairs
+            /// are `(i, i + d/2)`, or `(2i, 2i + 1)` when `interleaved`; `positions` (int64) stand for the steps when given.
+            Rope rope (input | positions; base: F64Bits = 10_000.0, offset: i64 = 0, interleaved: bool = false) -> 1;
             // Losses
             /// Squared differences.
             MseLoss mse_loss (input, target; reduction: String = "mean") -> 1;
@@ -375,6 +390,26 @@ macro_rules! function_rows {
             CrossEntropy cross_entropy (input, target | weight; ignore_index: i64 = -100, reduction: String = "mean", label_smoothing: F64Bits = 0.0) -> 1;
             /// `target * (log(target) - input)` of log-probabilities; `log_target` says that the target is a logarithm too.
             KlDiv kl_div (input, target; reduction: String = "mean", log_target: bool = false) -> 1;
+            /// Minus the log-probability of counts, of which the input is the rate or (`log_input`) its logarithm; `full` adds
+            /// Stirling's approximation of the part without the input.
+            PoissonNllLoss poisson_nll_loss (input, target; log_input: bool = true, full: bool = false, eps: F64Bits = 1e-8, reduction: String = "mean") -> 1;
+            /// Minus the log-probability of normal numbers with mean `input` and variance `var` (of at least `eps`); `full` adds the
+            /// constant.
+            GaussianNllLoss gaussian_nll_loss (input, target, var; full: bool = false, eps: F64Bits = 1e-6, reduction: String = "mean") -> 1;
+            /// `1 - cos` for a target of 1, `max(0, cos - margin)` for -1.
+            CosineEmbeddingLoss cosine_embedding_loss (input1, input2, target; margin: F64Bits = 0.0, reduction: String = "mean") -> 1;
+            /// `max(0, margin - target * (input1 - input2))`.
+            MarginRankingLoss margin_ranking_loss (input1, input2, target; margin: F64Bits = 0.0, reduction: String = "mean") -> 1;
+            /// `max(0, margin + |anchor - positive| - |anchor - negative|)`; with `swap`, the positive's distance counts if smaller.
+            TripletMarginLoss triplet_margin_loss (anchor, positive, negative; margin: F64Bits = 1.0, p: F64Bits = 2.0, eps: F64Bits = 1e-6, swap: bool = false, reduction: String = "mean") -> 1;
+            /// The input for a target of 1, `max(0, margin - input)` for -1.
+            HingeEmbeddingLoss hinge_embedding_loss (input, target; margin: F64Bits = 1.0, reduction: String = "mean") -> 1;
+            /// `log(1 + e^(-target * input))`.
+            SoftMarginLoss soft_margin_loss (input, target; reduction: String = "mean") -> 1;
+            /// The mean over classes of `max(0, margin - x_class + x_i)^p`, `[n, c]` with `[n]` or `[c]` with a scalar.
+            MultiMarginLoss multi_margin_loss (input, target | weight; p: i64 = 1, margin: F64Bits = 1.0, reduction: String = "mean") -> 1 as (input, target, p, margin, weight);
+            /// The mean over classes (the last dimension) of the cross-entropy of `sigmoid(input)` with targets 0 or 1.
+            MultilabelSoftMarginLoss multilabel_soft_margin_loss (input, target | weight; reduction: String = "mean") -> 1;
         }
     };
 }

@@ -182,9 +182,9 @@ macro_rules! op_rows {
             /// Gradient of log-softmax over the last dimension: `(y, dy)`.
             LogSoftmaxGrad log_softmax_grad (y, dy;) -> 1 as internal;
             /// Rows of the last dimension to mean 0 and variance 1: `(y, mean, rstd)`.
-            Normalize normalize (x; eps: F64Bits) -> 3 as internal;
-            /// Gradient of `normalize`: `(y, rstd, dy)`.
-            NormalizeGrad normalize_grad (y, rstd, dy;) -> 1 as internal;
+            Standardize standardize (x; eps: F64Bits) -> 3 as internal;
+            /// Gradient of `standardize`: `(y, rstd, dy)`.
+            StandardizeGrad standardize_grad (y, rstd, dy;) -> 1 as internal;
             /// Layer normalisation over the last dimension with weight and bias.
             LayerNorm layer_norm (x, weight, bias; eps: F64Bits) -> 1 as internal;
             /// Cross-entropy of each row of logits `[n, c]` with an i64 class: `(loss [n], logsumexp [n])`.

@@ -131,7 +131,7 @@ fn layer_norm(call: &mut Call<'_>) -> Result<Vec<Item>> {
     let eps = call.float("epsilon", 1e-5);
     match call.maybe(2)? {
         Some(bias) => one(x.layer_norm(&weight, &bias, eps)?),
-        None => one(x.normalize(eps)?.0.mul(&weight)?),
+        None => one(x.standardize(eps)?.0.mul(&weight)?),
     }
 }
 

@@ -4,7 +4,7 @@ use esker_tensor::{Error, Result};
 use smallvec::smallvec;
 
 use super::reduce::reduced;
-use super::{LayerNorm, Normalize, NormalizeGrad, inputs, need_float, no_sizes, vjp_by_composition};
+use super::{LayerNorm, Standardize, StandardizeGrad, inputs, need_float, no_sizes, vjp_by_composition};
 use crate::{
     Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops, Outs, Promote,
     Row, Value, Vjp,
@@ -19,9 +19,9 @@ fn statistics(x: &Meta) -> Result<Meta> {
     }
 }
 
-impl OpRule for Normalize {
+impl OpRule for Standardize {
     fn name(&self) -> &'static str {
-        "normalize"
+        "standardize"
     }
 
     fn promote(&self) -> Promote {
@@ -68,7 +68,7 @@ impl OpRule for Normalize {
             Ok(())
         };
         if let Some(Some(dy)) = cx.dy.first() {
-            add(y.normalize_grad(rstd, dy)?)?;
+            add(y.standardize_grad(rstd, dy)?)?;
         }
         if let Some(Some(dmean)) = cx.dy.get(1) {
             add(dmean.div(&scalar(n)?)?.expand(y.meta().shape)?)?;
@@ -88,9 +88,9 @@ impl OpRule for Normalize {
     no_sizes!();
 }
 
-impl OpRule for NormalizeGrad {
+impl OpRule for StandardizeGrad {
     fn name(&self) -> &'static str {
-        "normalize_grad"
+        "standardize_grad"
     }
 
     fn promote(&self) -> Promote {
@@ -154,7 +154,7 @@ impl OpRule for LayerNorm {
 
     fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<Outs<V>>> {
         let [x, w, b] = *x else { return None };
-        Some((|| Ok(smallvec![x.normalize(self.eps)?.0.mul(w)?.add(b)?]))())
+        Some((|| Ok(smallvec![x.standardize(self.eps)?.0.mul(w)?.add(b)?]))())
     }
 
     vjp_by_composition!(3);
@@ -200,7 +200,7 @@ mod spec {
     const SHAPES: [&[usize]; 8] =
         [&[2, 5], &[7], &[2, 3, 4], &[3, 67], &[1, 35], &[0, 3], &[2, 0], &[1, 2, 1, 3, 2, 1, 2, 3]];
 
-    impl OpSpec for Normalize {
+    impl OpSpec for Standardize {
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
             let (x, eps) = (&x[0], self.eps.get());
             let last = [x.shape.len() - 1];
@@ -209,27 +209,27 @@ mod spec {
         }
 
         fn samples() -> Vec<Sample> {
-            let new = |shape: &[usize]| Sample::new(Normalize { eps: EPS }, [real(shape)]);
+            let new = |shape: &[usize]| Sample::new(Standardize { eps: EPS }, [real(shape)]);
             let mut out: Vec<Sample> =
                 SHAPES.iter().map(|s| if s.contains(&0) { new(s).rough() } else { new(s) }).collect();
-            let far = Sample::new(Normalize { eps: EPS }, [real_in(&[2, 40], 1000.0, 1004.0)]);
+            let far = Sample::new(Standardize { eps: EPS }, [real_in(&[2, 40], 1000.0, 1004.0)]);
             let note = "the mean is far from 0: the variance must not cancel";
             out.push(far.on(Dtypes::Only(&[DType::F32, DType::F64])).slack(1e-3).note(note));
-            let equal = Sample::new(Normalize { eps: 0.25.into() }, [values(&[2, 2], &[3.0, 3.0, -1.0, -1.0])]);
+            let equal = Sample::new(Standardize { eps: 0.25.into() }, [values(&[2, 2], &[3.0, 3.0, -1.0, -1.0])]);
             out.push(equal.known(&[&[0.0; 4], &[3.0, -1.0], &[2.0, 2.0]], "by hand: no variance"));
-            let halves = Sample::new(Normalize { eps: 0.0.into() }, [values(&[4], &[-3.0, -1.0, 3.0, 1.0])]);
+            let halves = Sample::new(Standardize { eps: 0.0.into() }, [values(&[4], &[-3.0, -1.0, 3.0, 1.0])]);
             // mean 0, variance 5.
             let y =
                 [-1.341_640_786_499_873_8, -0.447_213_595_499_957_9, 1.341_640_786_499_873_8, 0.447_213_595_499_957_9];
             out.push(halves.known(&[&y, &[0.0], &[0.447_213_595_499_957_9]], "mpmath 1.3: multiples of 1 / sqrt(5)"));
             out.push(new(&[]).fails("Shape", "a scalar"));
-            let whole = Sample::new(Normalize { eps: EPS }, [ints(&[3], 1, 3)]);
+            let whole = Sample::new(Standardize { eps: EPS }, [ints(&[3], 1, 3)]);
             out.push(whole.on(Dtypes::Ints).fails("DType", "integers"));
             out
         }
     }
 
-    impl OpSpec for NormalizeGrad {
+    impl OpSpec for StandardizeGrad {
         /// Through the Jacobian of y by x: `rstd (1 if i = j - 1/n - y_i y_j / n)`.
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
             let [y, rstd, dy] = x else { return vec![] };
@@ -249,7 +249,7 @@ mod spec {
                 shape.iter_mut().last().into_iter().for_each(|n| *n = 1);
                 real_in(&shape, 0.5, 2.0)
             };
-            let op = NormalizeGrad {};
+            let op = StandardizeGrad {};
             let mut out: Vec<Sample> = SHAPES.iter().map(|s| Sample::new(op, [real(s), stat(s), real(s)])).collect();
             let (a, b): (&[usize], &[usize]) = (&[2, 3], &[2, 4]);
             out.push(Sample::new(op, [real(a), stat(a), real(b)]).fails("Shape", "y and dy differ"));

@@ -46,6 +46,34 @@ function! { Addmm |op, x, a, b| plus_product(x, a.mm(b)?, op.beta.get(), op.alph
 
 function! { Baddbmm |op, x, a, b| plus_product(x, a.bmm(b)?, op.beta.get(), op.alpha.get())? }
 
+function! { Tensordot |op, a, b| {
+    let (x, y) = (a.meta().shape, b.meta().shape);
+    let named = !op.dims_a.get()?.is_empty() || !op.dims_b.get()?.is_empty();
+    let (from, to): (Vec<i64>, Vec<i64>) = if named {
+        let order = |axes: &crate::Axes, shape| axes.in_order(shape).map(|d| d.iter().map(|&d| i64::from(d)).collect());
+        (order(&op.dims_a, &x)?, order(&op.dims_b, &y)?)
+    } else {
+        let (rank, most) = (x.len() as i64, x.len().min(y.len()) as i64);
+        if !(0..=most).contains(&op.dims) {
+            return Err(Error::shape(format!("{} dimensions of {x:?} and {y:?} cannot meet", op.dims)));
+        }
+        ((rank - op.dims..rank).collect(), (0..op.dims).collect())
+    };
+    let sizes = |shape: &esker_tensor::Shape, dims: &[i64]| dims.iter().map(|&d| shape[d as usize]).collect::<Vec<_>>();
+    let (met, other) = (sizes(&x, &from), sizes(&y, &to));
+    if met != other {
+        return Err(Error::shape(format!("the dimensions that meet have sizes {met:?} and {other:?}")));
+    }
+    let rest = |rank: usize, met: &[i64]| (0..rank as i64).filter(|d| !met.contains(d)).collect::<Vec<_>>();
+    let (left, right) = (rest(x.len(), &from), rest(y.len(), &to));
+    let (rows, columns) = (sizes(&x, &left), sizes(&y, &right));
+    let size = |sizes: &[usize]| sizes.iter().product::<usize>();
+    let a = if x.is_empty() { a.clone() } else { a.permute(&[&left[..], &from].concat()[..])? };
+    let b = if y.is_empty() { b.clone() } else { b.permute(&[&to[..], &right].concat()[..])? };
+    let a = a.reshape([size(&rows), size(&met)])?;
+    a.matmul(&b.reshape([size(&met), size(&columns)])?)?.reshape(&[rows, columns].concat()[..])?
+} }
+
 /// A tensor with a label for each of its dimensions.
 #[derive(Clone)]
 struct Labelled<V> {
@@ -280,6 +308,42 @@ mod spec {
     plus! {
         Addmm "ij,jk->ik" &[4], &[2, 3], &[3, 4];
         Baddbmm "bij,bjk->bik" &[2, 1, 4], &[2, 2, 3], &[2, 3, 4];
+    }
+
+    impl OpSpec for Tensordot {
+        /// As a sum over labels.
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let (rank, other) = (x[0].shape.len(), x[1].shape.len());
+            let named = |axes: &crate::Axes, rank| crate::spec::axes(axes, rank);
+            let (from, to) = if self.dims_a.get().is_ok_and(|d| !d.is_empty()) {
+                (named(&self.dims_a, rank), named(&self.dims_b, other))
+            } else {
+                let n = self.dims as usize;
+                ((rank - n..rank).collect::<Vec<_>>(), (0..n).collect())
+            };
+            let letter = |i: usize| (b'a' + i as u8) as char;
+            let left: String = (0..rank).map(letter).collect();
+            let right: String =
+                (0..other).map(|d| letter(to.iter().position(|t| *t == d).map_or(rank + d, |k| from[k]))).collect();
+            let kept = |s: &str, t: &str| s.chars().filter(|c| !t.contains(*c)).collect::<String>();
+            vec![einsum(&format!("{left},{right}->{}{}", kept(&left, &right), kept(&right, &left)), x)]
+        }
+        fn samples() -> Vec<Sample> {
+            let op = |dims, a: &[i64], b: &[i64]| Tensordot { dims, dims_a: a.into(), dims_b: b.into() };
+            let ramp = || [values(&[2, 2], &[1.0, 2.0, 3.0, 4.0]), values(&[2, 2], &[5.0, 6.0, 7.0, 8.0])];
+            vec![
+                Sample::new(op(2, &[], &[]), [real(&[2, 3, 4]), real(&[3, 4, 2])]),
+                Sample::new(op(1, &[], &[]), [real(&[2, 3]), real(&[3, 2])]),
+                Sample::new(op(0, &[], &[]), [real(&[2]), real(&[3, 1])]),
+                Sample::new(op(0, &[], &[]), [real(&[]), real(&[3])]),
+                Sample::new(op(2, &[2, 0], &[0, -1]), [real(&[2, 3, 4]), real(&[4, 3, 2])]),
+                Sample::new(op(2, &[], &[]), ramp()).known(&[&[70.0]], "5 + 12 + 21 + 32"),
+                Sample::new(op(2, &[1], &[0]), ramp()).known(&[&[19.0, 22.0, 43.0, 50.0]], "by hand"),
+                Sample::new(op(1, &[], &[]), [real(&[2, 3]), real(&[2, 3])]).fails("Shape", "sizes differ"),
+                Sample::new(op(3, &[], &[]), [real(&[2, 3]), real(&[2, 3])]).fails("Shape", "too many"),
+                Sample::new(op(2, &[0, 0], &[0, 1]), [real(&[2, 3]), real(&[2, 3])]).fails("Dim", "named twice"),
+            ]
+        }
     }
 
     impl OpSpec for Einsum {

@@ -42,7 +42,7 @@ impl<V: Value> Layer<'_, V> {
     }
 
     /// The input's part of every gate, `[n, gates * hidden]` for each step, from one product.
-    fn from_input(&self, bias: Option<&V>) -> Result<Vec<V>> {
+    fn input_parts(&self, bias: Option<&V>) -> Result<Vec<V>> {
         let x = self.input.meta().shape;
         let part = self.input.reshape([x[0] * x[1], x[2]])?.linear(self.w_ih, bias)?;
         part.reshape([x[0], x[1], self.w_ih.meta().shape[0]])?.unbind(0)
@@ -59,7 +59,7 @@ impl<V: Value> Layer<'_, V> {
     /// Calls `step` on the part of each step in order (in reverse order, for a reverse layer); stacks what it returns in
     /// the order of time.
     fn steps(&self, bias: Option<&V>, mut step: impl FnMut(&V) -> Result<V>) -> Result<V> {
-        let mut parts = self.from_input(bias)?;
+        let mut parts = self.input_parts(bias)?;
         if self.reverse {
             parts.reverse();
         }

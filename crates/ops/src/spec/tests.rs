@@ -141,7 +141,8 @@ fn compositions_give_what_is_inferred() {
             }
         }
     });
-    for name in ["gelu", "map_grad", "matmul", "softmax", "normalize", "layer_norm", "cross_entropy_rows", "slice_grad"]
+    for name in
+        ["gelu", "map_grad", "matmul", "softmax", "standardize", "layer_norm", "cross_entropy_rows", "slice_grad"]
     {
         assert!(composed.contains(name), "{name} has no composition");
     }
