@@ -71,13 +71,13 @@ fn direction(call: &Call<'_>, d: i64, order: &[usize], states: &[usize]) -> Resu
             Some((ordered(own, order, "B")?, ordered(back, order, "B")?))
         }
     };
-    let (shape, hidden) = (*x.array().shape(), w_hh.array().shape().last().copied().unwrap_or(0));
-    if shape.len() != 3 {
-        return Err(Error::format(format!("its input must be [steps, batch, size], got {shape:?}")));
-    }
+    let hidden = w_hh.array().shape().last().copied().unwrap_or(0);
+    let [_, batch, _] = x.array().shape()[..] else {
+        return Err(Error::format(format!("its input must be [steps, batch, size], got {:?}", x.array().shape())));
+    };
     let states = states.iter().map(|&i| match call.maybe(i)? {
         Some(state) => state.select(0, d),
-        None => Sym::full(0.0, [shape[1], hidden], x.array().dtype(), Device::Meta),
+        None => Sym::full(0.0, [batch, hidden], x.array().dtype(), Device::Meta),
     });
     Ok(Direction { w_ih, w_hh, biases, states: states.collect::<Result<_>>()? })
 }
