@@ -218,7 +218,7 @@ pub(crate) fn needed(kind: AttrKind) -> &'static str {
         AttrKind::Float => "a number",
         AttrKind::Str => "a text",
         AttrKind::Ints => "an integer or a list of integers",
-        AttrKind::Sizes => "sizes",
+        AttrKind::Sizes => "a list of sizes",
         AttrKind::Axes => "a dimension or a list of dimensions",
         AttrKind::DType | AttrKind::OptionalDType => "a dtype",
         AttrKind::Device => "a device",

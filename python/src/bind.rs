@@ -34,6 +34,8 @@ pub(crate) struct Binding {
     names: Vec<Py<PyString>>,
     /// The places of positional arguments of the function, and of the method.
     orders: [Vec<u8>; 2],
+    /// The positions in each whose list may be written out.
+    spread: [Vec<u8>; 2],
     /// The tensors whose dtypes plain numbers take.
     weak_from: usize,
     /// Takes a `dtype` that the input is cast to first.
@@ -60,13 +62,17 @@ impl Binding {
     fn new(py: Python<'_>, sig: &'static Signature) -> Self {
         let names = sig.params.iter().map(|p| PyString::intern(py, p.name).unbind()).collect();
         let given = |i: &&usize| sig.params[**i].kind != ParamKind::Attr(AttrKind::Key);
-        let function: Vec<u8> = sig.order.iter().filter(given).map(|&i| i as u8).collect();
-        let method = function.iter().copied().filter(|&i| i != 0).collect();
+        let function: Vec<usize> = sig.order.iter().filter(given).copied().collect();
+        let method: Vec<usize> = function.iter().copied().filter(|&i| i != 0).collect();
+        let spread =
+            |order: &[usize]| (0..order.len()).filter(|&i| rows::spreads(sig, order, i)).map(|i| i as u8).collect();
+        let small = |order: &[usize]| order.iter().map(|&i| i as u8).collect();
         let first_is_condition = sig.params.first().is_some_and(|p| p.name == "condition");
         Self {
             sig,
             names,
-            orders: [function, method],
+            orders: [small(&function), small(&method)],
+            spread: [spread(&function), spread(&method)],
             weak_from: usize::from(first_is_condition),
             casts: rows::TAKES_DTYPE.contains(&sig.name),
             makes: sig.params.iter().any(|p| p.name == "dtype"),
@@ -120,7 +126,7 @@ impl<'a, 'py> Given<'a, 'py> {
                 return Err(b.error(format!("takes at most {} arguments here, got {}", order.len(), args.len())));
             };
             let place = usize::from(place);
-            if given.spreads(b, order, i, &args[i..])? {
+            if given.spreads(b, way, i, &args[i..])? {
                 given.spread = Some((place, args[i..].iter().copied().collect()));
                 break;
             }
@@ -135,19 +141,18 @@ impl<'a, 'py> Given<'a, 'py> {
     }
 
     /// Whether the arguments from the `i`-th on are the items of one list: `x.reshape(2, 3)`, `einsum(text, a, b)`.
-    fn spreads(&self, b: &Binding, order: &[u8], i: usize, rest: &[Object<'a, 'py>]) -> PyResult<bool> {
+    fn spreads(&self, b: &Binding, way: Way, i: usize, rest: &[Object<'a, 'py>]) -> PyResult<bool> {
+        let order = &b.orders[usize::from(way != Way::Function)];
         let kind = |i: usize| order.get(i).map(|&p| b.sig.params[usize::from(p)].kind);
         let Some(first) = rest.first() else { return Ok(false) };
         match kind(i) {
-            Some(ParamKind::Tensors) => Ok(first.is_instance_of::<PyTensor>()),
-            Some(ParamKind::Attr(AttrKind::Ints | AttrKind::Sizes | AttrKind::Axes)) if rest.len() > 1 => {
-                use AttrKind::{Axes, Float, Int, Ints, OptionalFloat, OptionalInt, Sizes};
-                let next_is_number = matches!(
-                    kind(i + 1),
-                    Some(ParamKind::Attr(Axes | Float | Int | Ints | OptionalFloat | OptionalInt | Sizes))
-                );
-                let all = || rest.iter().try_fold(true, |all, o| Ok::<_, PyErr>(all && integer(o)?.is_some()));
-                Ok(!next_is_number && all()?)
+            Some(ParamKind::Tensors) => {
+                Ok(rows::TENSORS_WRITTEN_OUT.contains(&b.sig.name) && first.is_instance_of::<PyTensor>())
+            }
+            Some(ParamKind::Attr(_))
+                if rest.len() > 1 && b.spread[usize::from(way != Way::Function)].contains(&(i as u8)) =>
+            {
+                rest.iter().try_fold(true, |all, o| Ok(all && integer(o)?.is_some()))
             }
             _ => Ok(false),
         }
@@ -256,6 +261,18 @@ impl<'a, 'py> Given<'a, 'py> {
     }
 }
 
+/// The pair with its names.
+fn named(py: Python<'_>, pair: &Py<PyTuple>) -> PyResult<Py<PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let class = CLASS.get_or_try_init(py, || {
+        let make = py.import("collections")?.getattr("namedtuple")?;
+        let class = make.call1(("ValuesAndIndices", ("values", "indices")))?;
+        class.setattr("__module__", "esker")?;
+        Ok::<_, PyErr>(class.unbind())
+    })?;
+    class.call1(py, pair.bind(py))
+}
+
 /// A default: the key of the random generator is drawn anew, and what makes a tensor follows the default dtype.
 fn default_of(b: &Binding, default: &Attr) -> Attr {
     match default {
@@ -306,7 +323,7 @@ fn call<'py>(
         }
         _ => {
             let all = wrap_all(py, outs)?;
-            if b.named { rows::named(py, all) } else { Ok(all.into_any()) }
+            if b.named { named(py, &all) } else { Ok(all.into_any()) }
         }
     }
 }

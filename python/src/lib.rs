@@ -23,7 +23,7 @@ mod show;
 mod state;
 mod tensor;
 
-use esker::DType;
+use esker::{DType, ops};
 use pyo3::prelude::*;
 
 /// Esker's native half.

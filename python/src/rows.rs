@@ -1,9 +1,7 @@
-//! What Python's names need beyond the table: each list says why.
+//! What Python's names need beyond the table: each list says why. The stubs are made from it too (`cargo xtask gen`).
 
-use esker::ops::signature::{Attr, AttrKind, Param, ParamKind, Signature};
-use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use crate::ops::Op;
+use crate::ops::signature::{Attr, AttrKind, Param, ParamKind, Signature};
 
 /// Rows with a keyword `dtype` in PyTorch that the input is cast to first, so that sums do not overflow.
 pub(crate) const TAKES_DTYPE: &[&str] =
@@ -118,23 +116,14 @@ const IN_PLACE: &[&str] = &[
     "mish",
 ];
 
+/// Rows whose tensors may be written out: `einsum(text, a, b)`.
+pub(crate) const TENSORS_WRITTEN_OUT: &[&str] = &["einsum", "meshgrid", "block_diag", "cartesian_prod"];
+
 /// Whether the row has a method with an underscore.
 pub(crate) fn has_in_place(sig: &Signature) -> bool {
     // Attributes make no elementwise row; its op says what it is.
-    let elementwise = || matches!(sig.op(Vec::new(), u64::MAX), Ok(esker::ops::Op::Map(_)));
+    let elementwise = || matches!(sig.op(Vec::new(), u64::MAX), Ok(Op::Map(_)));
     IN_PLACE.contains(&sig.name) || elementwise()
-}
-
-/// The pair with its names.
-pub(crate) fn named(py: Python<'_>, pair: Py<PyTuple>) -> PyResult<Py<PyAny>> {
-    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let class = CLASS.get_or_try_init(py, || {
-        let make = py.import("collections")?.getattr("namedtuple")?;
-        let class = make.call1(("ValuesAndIndices", ("values", "indices")))?;
-        class.setattr("__module__", "esker")?;
-        Ok::<_, PyErr>(class.unbind())
-    })?;
-    class.call1(py, pair.bind(py))
 }
 
 /// `(input, dim=None, keepdim=False)`, or with `$self` in front for a method.
@@ -178,4 +167,16 @@ fn default(p: &Param) -> Option<String> {
         Attr::Floats(list) => format!("{list:?}").replace('[', "(").replace(']', ")"),
         Attr::Str(s) => format!("{s:?}"),
     })
+}
+
+/// Whether the argument at `order[at]` may be written out as several: `x.reshape(2, 3)`. A list of integers may when it is
+/// the last of the numbers.
+pub(crate) fn spreads(sig: &Signature, order: &[usize], at: usize) -> bool {
+    use AttrKind::{Axes, Float, Int, Ints, OptionalFloat, OptionalInt, OptionalInts, Padding, Sizes};
+    let kind = |i: usize| order.get(i).map(|&p| sig.params[p].kind);
+    let next_is_number = matches!(
+        kind(at + 1),
+        Some(ParamKind::Attr(Axes | Float | Int | Ints | OptionalFloat | OptionalInt | OptionalInts | Padding | Sizes))
+    );
+    matches!(kind(at), Some(ParamKind::Attr(Ints | Sizes | Axes))) && !next_is_number
 }

@@ -1,7 +1,11 @@
 //! Chores of the Esker workspace.
 
+mod listing;
 mod mutate;
-mod ops;
+#[allow(dead_code)] // The extension uses all of it.
+#[path = "../../python/src/rows.rs"]
+mod rows;
+mod stubs;
 mod test;
 mod wheel;
 
@@ -10,6 +14,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use esker_ops as ops;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Chores of the Esker workspace")]
@@ -32,6 +37,8 @@ enum Chore {
         #[arg(long)]
         json: bool,
     },
+    /// Writes what is generated and committed: the stub of the Python package.
+    Gen,
     /// Builds the Python package into target/wheels.
     Wheel,
     /// Breaks the code in known ways, one at a time, and requires the tests to notice each.
@@ -45,7 +52,8 @@ enum Chore {
 fn main() -> Result<()> {
     match Args::parse().chore {
         Chore::Test { only } => test::run(only.as_deref()),
-        Chore::Ops { json } => ops::run(json),
+        Chore::Ops { json } => listing::run(json),
+        Chore::Gen => stubs::run(false),
         Chore::Wheel => wheel::build().map(|wheel| println!("{}", wheel.display())),
         Chore::Mutate { only } => mutate::run(only.as_deref()),
     }

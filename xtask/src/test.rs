@@ -15,6 +15,7 @@ const STEPS: &[Step] = &[
     ("lints", || {
         succeed(cargo().args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
     }),
+    ("generated", || crate::stubs::run(true)),
     ("docs", || {
         succeed(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
     }),

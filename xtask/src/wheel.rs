@@ -50,5 +50,9 @@ pub(crate) fn test() -> Result<()> {
     if !status.success() {
         bail!("the Python tests failed with {status}");
     }
+    let checked = ["python/esker/_esker.pyi", "python/tests/typed.py"];
+    for file in checked {
+        succeed(Command::new(&python).args(["-m", "mypy", "--follow-imports=silent", "--cache-dir=target/mypy", file]))?;
+    }
     Ok(())
 }

@@ -59,7 +59,7 @@ pub fn grad_from(
         .enumerate()
         .map(|(i, x)| {
             x.edge.as_ref().ok_or_else(|| {
-                Error::autograd(format!("input {i} has no history; make it from tracked() or a parameter"))
+                Error::autograd(format!("input {i} has no history; it must be a parameter or a tensor that was made to require a gradient"))
             })
         })
         .collect::<Result<_>>()?;
@@ -97,7 +97,7 @@ fn seed(y: &Tensor, gradient: Option<&Tensor>, options: GradOptions) -> Result<T
         ))),
         None if y.numel() == 1 => y.ones_like(),
         None => Err(Error::autograd(format!(
-            "backward starts from a scalar, got {:?}; sum it first or give a gradient with backward_with",
+            "backward starts from a scalar, got {:?}; sum it first, or give a gradient of its shape",
             y.shape()
         ))),
     }

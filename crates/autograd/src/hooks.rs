@@ -86,7 +86,7 @@ impl Tensor {
     fn history(&self) -> Result<&Edge> {
         self.edge.as_ref().ok_or_else(|| {
             Error::autograd(
-                "this tensor has no history, so no gradient comes to it; make it from tracked() or a parameter",
+                "this tensor has no history, so no gradient comes to it; it must be computed from something that requires one",
             )
         })
     }

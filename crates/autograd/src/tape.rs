@@ -84,7 +84,7 @@ impl<T: Clone> Spent<T> {
         kept.ok_or_else(|| {
             Error::autograd(format!(
                 "the graph was already used by an earlier backward, which dropped what {} (at {}) had saved; \
-                 call grad_with(.., retain_graph) the first time to keep it",
+                 ask to retain the graph the first time to keep it",
                 applied.name(),
                 applied.location
             ))

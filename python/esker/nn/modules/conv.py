@@ -14,7 +14,7 @@ def _each(value, n):
 
 
 class _Conv(Module):
-    _dims = None
+    _dims = 1
     _transposed = False
 
     def __init__(
@@ -210,27 +210,117 @@ class Upsample(Module):
         return f"{what}, mode={self.mode!r}"
 
 
-def _pad(name, mode, dims):
-    class Pad(Module):
-        def __init__(self, padding, *value):
-            super().__init__()
-            self.padding = _each(padding, 2 * dims)
-            if mode == "constant":
-                self.value = value[0] if value else 0.0
+class _Pad(Module):
+    _dims, _mode = 1, "constant"
 
-        def forward(self, input):
-            if mode == "constant":
-                return F.pad(input, self.padding, "constant", self.value)
-            return F.pad(input, self.padding, mode)
+    def __init__(self, padding):
+        super().__init__()
+        self.padding = _each(padding, 2 * self._dims)
 
-        def extra_repr(self):
-            return f"padding={self.padding}" if mode != "constant" or name.startswith("Zero") else f"padding={self.padding}, value={self.value}"
+    def forward(self, input):
+        return F.pad(input, self.padding, self._mode)
 
-    Pad.__name__ = Pad.__qualname__ = name
-    Pad.__doc__ = f"Pads {dims} dimensions; mode {mode}."
-    return Pad
+    def extra_repr(self):
+        return f"padding={self.padding}"
 
 
-for _dims in (1, 2, 3):
-    for _prefix, _mode in (("Constant", "constant"), ("Zero", "constant"), ("Reflection", "reflect"), ("Replication", "replicate"), ("Circular", "circular")):
-        globals()[f"{_prefix}Pad{_dims}d"] = _pad(f"{_prefix}Pad{_dims}d", _mode, _dims)
+class _ConstantPad(_Pad):
+    def __init__(self, padding, value):
+        super().__init__(padding)
+        self.value = value
+
+    def forward(self, input):
+        return F.pad(input, self.padding, "constant", self.value)
+
+    def extra_repr(self):
+        return f"padding={self.padding}, value={self.value}"
+
+
+class ConstantPad1d(_ConstantPad):
+    """Pads 1 dimension with one value."""
+
+    _dims, _mode = 1, "constant"
+
+
+class ConstantPad2d(_ConstantPad):
+    """Pads 2 dimensions with one value."""
+
+    _dims, _mode = 2, "constant"
+
+
+class ConstantPad3d(_ConstantPad):
+    """Pads 3 dimensions with one value."""
+
+    _dims, _mode = 3, "constant"
+
+
+class ZeroPad1d(_Pad):
+    """Pads 1 dimension with zeros."""
+
+    _dims, _mode = 1, "constant"
+
+
+class ZeroPad2d(_Pad):
+    """Pads 2 dimensions with zeros."""
+
+    _dims, _mode = 2, "constant"
+
+
+class ZeroPad3d(_Pad):
+    """Pads 3 dimensions with zeros."""
+
+    _dims, _mode = 3, "constant"
+
+
+class ReflectionPad1d(_Pad):
+    """Pads 1 dimension with what lies inside, mirrored."""
+
+    _dims, _mode = 1, "reflect"
+
+
+class ReflectionPad2d(_Pad):
+    """Pads 2 dimensions with what lies inside, mirrored."""
+
+    _dims, _mode = 2, "reflect"
+
+
+class ReflectionPad3d(_Pad):
+    """Pads 3 dimensions with what lies inside, mirrored."""
+
+    _dims, _mode = 3, "reflect"
+
+
+class ReplicationPad1d(_Pad):
+    """Pads 1 dimension with the edge's values."""
+
+    _dims, _mode = 1, "replicate"
+
+
+class ReplicationPad2d(_Pad):
+    """Pads 2 dimensions with the edge's values."""
+
+    _dims, _mode = 2, "replicate"
+
+
+class ReplicationPad3d(_Pad):
+    """Pads 3 dimensions with the edge's values."""
+
+    _dims, _mode = 3, "replicate"
+
+
+class CircularPad1d(_Pad):
+    """Pads 1 dimension with what lies at the other edge."""
+
+    _dims, _mode = 1, "circular"
+
+
+class CircularPad2d(_Pad):
+    """Pads 2 dimensions with what lies at the other edge."""
+
+    _dims, _mode = 2, "circular"
+
+
+class CircularPad3d(_Pad):
+    """Pads 3 dimensions with what lies at the other edge."""
+
+    _dims, _mode = 3, "circular"

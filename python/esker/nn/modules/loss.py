@@ -61,8 +61,8 @@ class HuberLoss(_loss("HuberLoss", "huber_loss", "Squared near 0, linear beyond.
 class _Weighted(Module):
     """A loss with weights, which are buffers."""
 
-    _row = None
-    _options = {}
+    _row = ""
+    _options: dict = {}
 
     def __init__(self, weight=None, size_average=None, reduce=None, reduction="mean", **options):
         super().__init__()

@@ -5,7 +5,7 @@ from .module import Module
 
 
 class _MaxPool(Module):
-    _dims = None
+    _dims = 1
 
     def __init__(self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False, ceil_mode=False):
         super().__init__()
@@ -45,7 +45,7 @@ class MaxPool3d(_MaxPool):
 
 
 class _AvgPool(Module):
-    _dims = None
+    _dims = 1
 
     def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
         super().__init__()
@@ -81,7 +81,7 @@ class AvgPool3d(_AvgPool):
 
 
 class _Adaptive(Module):
-    _row = None
+    _row = ""
 
     def __init__(self, output_size):
         super().__init__()
