@@ -52,7 +52,13 @@ pub(crate) fn test() -> Result<()> {
     }
     let checked = ["python/esker/_esker.pyi", "python/tests/typed.py"];
     for file in checked {
-        succeed(Command::new(&python).args(["-m", "mypy", "--follow-imports=silent", "--cache-dir=target/mypy", file]))?;
+        succeed(Command::new(&python).args([
+            "-m",
+            "mypy",
+            "--follow-imports=silent",
+            "--cache-dir=target/mypy",
+            file,
+        ]))?;
     }
     Ok(())
 }

@@ -59,7 +59,9 @@ pub fn grad_from(
         .enumerate()
         .map(|(i, x)| {
             x.edge.as_ref().ok_or_else(|| {
-                Error::autograd(format!("input {i} has no history; it must be a parameter or a tensor that was made to require a gradient"))
+                Error::autograd(format!(
+                    "input {i} has no history; it must be a parameter or a tensor that was made to require a gradient"
+                ))
             })
         })
         .collect::<Result<_>>()?;
