@@ -6,7 +6,7 @@
 
 #[path = "digits/chart.rs"]
 mod chart;
-#[path = "digits/ship.rs"]
+#[path = "common/ship.rs"]
 mod ship;
 #[path = "digits/show.rs"]
 mod show;
@@ -86,8 +86,7 @@ fn deliver(args: &Args, run: &train::Run, held: &train::Digits) -> Result<()> {
     let logits = no_grad(|| run.net.forward(&held.images))?;
     show::confusion(&logits, &held.labels)?;
     chart::write(&args.out.join("learning-curve.svg"), &run.curve)?;
-    ship::write(&args.out, &run.net, held, &logits)?;
-    println!("{} holds digits.onnx, digits.safetensors and learning-curve.svg", args.out.display());
-    let shipped = ship::read(&args.out, held, &logits)?;
+    let doc = "Reads handwritten digits, 0 (white) to 1 (black).";
+    let shipped = ship::ship(&args.out, "digits", &run.net, &[("x", &held.images)], doc, |x| run.net.forward(&x[0]))?;
     show::three(held, &shipped)
 }

@@ -18,6 +18,6 @@ int = _esker.int32
 long = _esker.int64
 short = _esker.int16
 
-from . import autograd, nn, onnx, optim, utils  # noqa: E402
+from . import autograd, data, nn, onnx, optim, utils  # noqa: E402
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -9,6 +9,7 @@ mod bind;
 mod buffer;
 mod construct;
 mod create;
+mod data;
 mod dlpack;
 mod dtype;
 mod error;
@@ -56,6 +57,10 @@ fn _esker(m: &Bound<'_, PyModule>) -> PyResult<()> {
         create::manual_seed,
         create::_rng_state,
         create::_set_rng_state,
+        data::_digits,
+        data::_read_idx,
+        data::_find_data,
+        data::_random_affine,
         buffer::from_numpy,
         dlpack::from_dlpack,
         state::_save_state,

@@ -1,5 +1,6 @@
 //! Chores of the Esker workspace.
 
+mod examples;
 mod listing;
 mod mutate;
 #[allow(dead_code)] // The extension uses all of it.

@@ -34,7 +34,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(wheel.clone())
 }
 
-/// Builds the wheel, installs it where the sources are not seen, and runs the Python tests and the type checker there.
+/// Builds the wheel, installs it where the sources are not seen, and runs the Python tests and examples there.
 pub(crate) fn test() -> Result<()> {
     let wheel = build()?;
     let python = pinned("wheel-venv", PINS)?;
@@ -60,5 +60,5 @@ pub(crate) fn test() -> Result<()> {
             file,
         ]))?;
     }
-    Ok(())
+    crate::examples::python(&python)
 }

@@ -15,7 +15,7 @@ pub use esker_onnx as onnx;
 pub use esker_ops as ops;
 pub use esker_tensor as tensor;
 
-pub use capture::capture;
+pub use capture::{capture, capture_of};
 pub use cuda::cuda;
 pub use esker_autograd::{
     GradMode, GradOptions, Param, Tensor, checkpoint, detect_anomaly, grad, grad_with, gradcheck, no_grad,
