@@ -98,12 +98,12 @@ fn net(side: usize, width: usize) -> Result<Sequential> {
 fn train(args: &Args, net: &Sequential, training: &Digits, test: &Digits) -> Result<()> {
     let shift = AUGMENT.shift * training.images.size(-1)? as f32;
     let dataset = TensorDataset::new(vec![training.images.clone(), training.labels.clone()])?;
-    let loader = DataLoader::new(dataset, args.batch)?.shuffle(args.seed).drop_last(true).prefetch(4);
+    let (epochs, batch) = if args.quick { (1, 32) } else { (args.epochs, args.batch) };
+    let loader = DataLoader::new(dataset, batch)?.shuffle(args.seed).drop_last(true).prefetch(4);
     let loader = loader.transform(move |mut batch, key| {
         batch[0] = RandomAffine { shift, ..AUGMENT }.apply(&batch[0], key)?;
         Ok(batch)
     });
-    let epochs = if args.quick { 1 } else { args.epochs };
     let steps = loader.len() as u64 * epochs;
     let mut optimizer = AdamW::new(net.parameters(), args.lr);
     let mut scheduler = Scheduler::new(&mut optimizer, OneCycleLR::new(args.lr, steps));

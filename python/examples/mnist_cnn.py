@@ -43,13 +43,14 @@ def make_net(side, width):
 def train(args, net, images, labels, test):
     # How far a digit may be turned, shifted, scaled and slanted and still be the same digit.
     augment = RandomAffine(degrees=8.0, shift=0.05 * images.shape[-1], scale=0.08, shear=0.08)
-    epochs, count = (1 if args.quick else args.epochs), len(labels) // args.batch
+    epochs, batch = (1, 32) if args.quick else (args.epochs, args.batch)
+    count = len(labels) // batch
     optimizer = optim.AdamW(net.parameters(), lr=args.lr)
     scheduler = optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=count * epochs)
     progress = Progress(count * epochs)
     for epoch in range(epochs):
         net.train()
-        for index in esker.randperm(len(labels))[: count * args.batch].split(args.batch):
+        for index in esker.randperm(len(labels))[: count * batch].split(batch):
             loss = nn.functional.cross_entropy(net(augment(images[index])), labels[index])
             optimizer.zero_grad()
             loss.backward()

@@ -9,9 +9,14 @@ use crate::test::environment;
 use crate::{cargo, root, succeed};
 
 /// The examples that end in an ONNX file, and how to make them short.
-const SHIPPING: &[(&str, &[&str])] = &[("digits", &["--epochs", "3"]), ("mnist_cnn", &["--quick"])];
+const SHIPPING: &[(&str, &[&str])] = &[
+    ("digits", &["--epochs", "3"]),
+    ("mnist_cnn", &["--quick"]),
+    ("char_gpt", &["--quick"]),
+    ("adult_mlp", &["--quick"]),
+];
 /// Those that have a twin in `python/examples`.
-const TWINS: &[&str] = &["mnist_cnn"];
+const TWINS: &[&str] = &["mnist_cnn", "char_gpt", "adult_mlp"];
 
 /// Runs the examples in Rust, optimised as users run them.
 pub(crate) fn rust() -> Result<()> {
