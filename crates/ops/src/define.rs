@@ -179,6 +179,10 @@ macro_rules! define_functions {
                 match self { $(Function::$Name(_) => $Name::NODE,)* }
             }
 
+            pub(crate) fn infer(&self, x: &[Option<&Meta>]) -> Option<Result<Metas>> {
+                match self { $(Function::$Name(f) => FnRule::infer(f, x),)* }
+            }
+
             pub(crate) fn onnx(&self, cx: &OnnxCx<'_>) -> Option<Onnx> {
                 match self { $(Function::$Name(f) => f.onnx(cx),)* }
             }

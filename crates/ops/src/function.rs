@@ -22,6 +22,11 @@ pub trait FnRule {
     /// Those of the ops it applies, and its own sentence for arguments that do not fit.
     fn call<V: Value>(&self, x: &[Option<&V>]) -> Result<Outs<V>>;
 
+    /// What is known of its outputs, where following all of its parts would take long; `None` follows them.
+    fn infer(&self, _: &[Option<&Meta>]) -> Option<Result<Metas>> {
+        None
+    }
+
     /// Its ONNX node, for those with [`FnRule::NODE`]; `None` exports its parts.
     fn onnx(&self, _: &OnnxCx<'_>) -> Option<Onnx> {
         None
@@ -110,6 +115,9 @@ impl OpRule for Call {
     }
 
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
+        if let Some(metas) = self.function.infer(&self.places(&x.iter().collect::<Vec<_>>())?) {
+            return metas;
+        }
         let x: Vec<Described> = x.iter().copied().map(Described).collect();
         Ok(self.parts(&x.iter().collect::<Vec<_>>())?.iter().map(|y| y.0).collect())
     }
@@ -167,7 +175,7 @@ impl<V: Value> IntoOuts<V> for Vec<V> {
 /// Writes a function: `function! { Name |op, x, weight; bias| body }`, where `op` has the attributes, the tensors after
 /// the semicolon are `Option<&V>` and `[xs]` is any number of them. The body ends in a value, an array or a `Vec` of
 /// values and may use `?` and the type `V`. Behind it may follow `, no_grad "reason"`, `, no_onnx "reason"` and
-/// `, onnx |op, cx| ..`, see [`FnRule`].
+/// `, onnx |op, cx| ..` and `, infer |op, x| ..`, see [`FnRule`].
 macro_rules! function {
     ($Name:ident |$op:ident, [$xs:ident]| $body:expr $(, $key:ident $value:expr)*) => {
         impl $crate::FnRule for $crate::op::$Name {
@@ -191,6 +199,12 @@ macro_rules! function {
     };
     (@no_grad $reason:expr) => { const NO_GRAD: Option<&'static str> = Some($reason); };
     (@no_onnx $reason:expr) => { const NO_ONNX: Option<&'static str> = Some($reason); };
+    (@infer $rule:expr) => {
+        fn infer(&self, x: &[Option<&$crate::Meta>]) -> Option<esker_tensor::Result<$crate::Metas>> {
+            let rule: fn(&Self, &[Option<&$crate::Meta>]) -> Option<esker_tensor::Result<$crate::Metas>> = $rule;
+            rule(self, x)
+        }
+    };
     (@onnx $rule:expr) => {
         const NODE: bool = true;
         fn onnx(&self, cx: &$crate::OnnxCx<'_>) -> Option<$crate::Onnx> {

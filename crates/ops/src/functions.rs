@@ -33,6 +33,16 @@ macro_rules! function_rows {
             Clamp clamp (input; min: Opt<F64Bits> = (), max: Opt<F64Bits> = ()) -> 1;
             /// NaN and infinities replaced; infinities by the dtype's ends unless given.
             NanToNum nan_to_num (input; nan: F64Bits = 0.0, posinf: Opt<F64Bits> = (), neginf: Opt<F64Bits> = ()) -> 1;
+            /// The part behind the point, with the number's sign.
+            Frac frac (input;) -> 1;
+            /// `sqrt(x^2 + y^2)` without overflow.
+            Hypot hypot (input, other;) -> 1;
+            /// The size of the first with the sign of the second.
+            Copysign copysign (input, other;) -> 1;
+            /// `x * log(y)`, and 0 where `x` is 0.
+            Xlogy xlogy (input, other;) -> 1;
+            /// `log(x / (1 - x))`, of `x` between `eps` and `1 - eps` if given.
+            Logit logit (input; eps: Opt<F64Bits> = ()) -> 1;
             // Transcendental
             /// `2^x`.
             Exp2 exp2 (input;) -> 1;
@@ -222,6 +232,10 @@ macro_rules! function_rows {
             VarMean var_mean (input; dim: Axes = (), correction: F64Bits = 1.0, keepdim: bool = false) -> 2;
             /// `log(sum(e^x))` without overflow.
             Logsumexp logsumexp (input; dim: Axes, keepdim: bool = false) -> 1;
+            /// Sum over dimensions of what is not NaN.
+            Nansum nansum (input; dim: Axes = (), keepdim: bool = false) -> 1;
+            /// Mean over dimensions of what is not NaN.
+            Nanmean nanmean (input; dim: Axes = (), keepdim: bool = false) -> 1;
             /// `sum(|x|^p)^(1/p)`, the largest for infinity, the number of elements other than 0 for 0.
             Norm norm (input; p: F64Bits = 2.0, dim: Axes = (), keepdim: bool = false) -> 1;
             /// 1 at each class (int64) of `num_classes`, else 0, along a last dimension.
@@ -264,6 +278,14 @@ macro_rules! function_rows {
             Multinomial multinomial (input; num_samples: i64, replacement: bool = false, key: Key) -> 1;
             /// In training, zeroes elements with probability `p` and scales the rest by `1 / (1 - p)`; else the input itself.
             Dropout dropout (input; p: F64Bits = 0.5, training: bool = true, key: Key) -> 1;
+            /// As `dropout`, of whole channels of `[c, l]` or `[n, c, l]`.
+            Dropout1d dropout1d (input; p: F64Bits = 0.5, training: bool = true, key: Key) -> 1;
+            /// As `dropout`, of whole channels of `[n, c, h, w]` or `[n, c, l]`.
+            Dropout2d dropout2d (input; p: F64Bits = 0.5, training: bool = true, key: Key) -> 1;
+            /// As `dropout`, of whole channels of `[c, d, h, w]` or `[n, c, d, h, w]`.
+            Dropout3d dropout3d (input; p: F64Bits = 0.5, training: bool = true, key: Key) -> 1;
+            /// In training, drops to the limit of `selu` and restores mean and variance; else the input itself.
+            AlphaDropout alpha_dropout (input; p: F64Bits = 0.5, training: bool = false, key: Key) -> 1;
             // Products
             /// Product of two matrices.
             Mm mm (input, mat2;) -> 1;
@@ -281,6 +303,8 @@ macro_rules! function_rows {
             Baddbmm baddbmm (input, batch1, batch2; beta: F64Bits = 1.0, alpha: F64Bits = 1.0) -> 1;
             /// Sums of products over labelled dimensions, in Einstein's notation: `"ij,jk->ik"`.
             Einsum einsum [operands; equation: String] -> 1 as (equation, operands);
+            /// Sum of the diagonal of a matrix.
+            Trace trace (input;) -> 1;
             /// Sum of products over the last `dims` dimensions of the first and the first of the second, or over those named.
             Tensordot tensordot (a, b; dims: i64 = 2, dims_a: Axes = (), dims_b: Axes = ()) -> 1;
             // Nets
@@ -346,6 +370,8 @@ macro_rules! function_rows {
                 kernel_size: Ints, stride: Opt<Ints> = (), padding: Ints = 0, ceil_mode: bool = false,
                 count_include_pad: bool = true, divisor_override: Opt<i64> = ()
             ) -> 1;
+            /// `x1 W_k x2 + bias_k` over the last dimensions, `weight [out, in1, in2]`, `bias [out]`.
+            Bilinear bilinear (input1, input2, weight | bias;) -> 1;
             /// Tensors of one shape along a new dimension.
             Stack stack [tensors; dim: i64 = 0] -> 1;
             /// The slices along a dimension, one tensor each.

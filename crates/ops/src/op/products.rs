@@ -46,6 +46,8 @@ function! { Addmm |op, x, a, b| plus_product(x, a.mm(b)?, op.beta.get(), op.alph
 
 function! { Baddbmm |op, x, a, b| plus_product(x, a.bmm(b)?, op.beta.get(), op.alpha.get())? }
 
+function! { Trace |_op, x| { need_ranks(&[x], &[2], "a matrix")?; x.diagonal(0, 0, 1)?.sum((), false)? } }
+
 function! { Tensordot |op, a, b| {
     let (x, y) = (a.meta().shape, b.meta().shape);
     let named = !op.dims_a.get()?.is_empty() || !op.dims_b.get()?.is_empty();
@@ -308,6 +310,22 @@ mod spec {
     plus! {
         Addmm "ij,jk->ik" &[4], &[2, 3], &[3, 4];
         Baddbmm "bij,bjk->bik" &[2, 1, 4], &[2, 2, 3], &[2, 3, 4];
+    }
+
+    impl OpSpec for Trace {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let n = x[0].shape[0].min(x[0].shape[1]);
+            vec![RefArray::new(&[], vec![(0..n).map(|i| x[0].at(&[i, i])).sum()])]
+        }
+        fn samples() -> Vec<Sample> {
+            vec![
+                Sample::new(Trace {}, [real(&[3, 3])]),
+                Sample::new(Trace {}, [real(&[2, 4])]),
+                Sample::new(Trace {}, [real(&[0, 2])]),
+                Sample::new(Trace {}, [values(&[2, 2], &[1.0, 2.0, 3.0, 4.0])]).known(&[&[5.0]], "by hand"),
+                Sample::new(Trace {}, [real(&[3])]).fails("Shape", "a vector"),
+            ]
+        }
     }
 
     impl OpSpec for Tensordot {

@@ -4,7 +4,7 @@
 use esker_tensor::{Error, Result};
 
 use super::function;
-use crate::{Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, Ops, Value};
+use crate::{Described, FnRule, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, Ops, Value};
 
 /// What all recurrent layers take.
 struct Layer<'a, V> {
@@ -71,6 +71,25 @@ impl<V: Value> Layer<'_, V> {
     }
 }
 
+/// What a layer gives, from what its first step gives: the steps are alike, and there may be thousands.
+fn after_one_step<F: FnRule>(layer: &F, x: &[Option<&Meta>]) -> Option<Result<Metas>> {
+    let mut x: Vec<Option<Described>> = x.iter().map(|m| m.map(|m| Described(*m))).collect();
+    let steps = match x.first_mut() {
+        Some(Some(Described(input))) if input.shape.len() == 3 && input.shape[0] > 1 => {
+            std::mem::replace(&mut input.shape[0], 1)
+        }
+        _ => return None,
+    };
+    let x: Vec<Option<&Described>> = x.iter().map(Option::as_ref).collect();
+    Some(layer.call(&x).map(|outs| {
+        let mut metas: Metas = outs.iter().map(|y| y.0).collect();
+        if let Some(output) = metas.first_mut() {
+            output.shape[0] = steps;
+        }
+        metas
+    }))
+}
+
 /// Gate `i`, or several from there on.
 fn gates<V: Value>(x: &V, first: usize, count: usize, hidden: usize) -> Result<V> {
     x.narrow(-1, (first * hidden) as i64, (count * hidden) as i64)
@@ -91,7 +110,7 @@ function! { LstmLayer |op, input, h0, c0, w_ih, w_hh; b_ih, b_hh| {
         Ok(h.clone())
     })?;
     [output, h, c]
-}, onnx |op, cx| onnx(cx, "LSTM", &[0, 3, 1, 2], 2, op.reverse, None) }
+}, infer |op, x| after_one_step(op, x), onnx |op, cx| onnx(cx, "LSTM", &[0, 3, 1, 2], 2, op.reverse, None) }
 
 function! { GruLayer |op, input, h0, w_ih, w_hh; b_ih, b_hh| {
     let layer = Layer { input, w_ih, w_hh, b_ih, b_hh, reverse: op.reverse };
@@ -107,7 +126,7 @@ function! { GruLayer |op, input, h0, w_ih, w_hh; b_ih, b_hh| {
         Ok(h.clone())
     })?;
     [output, h]
-}, onnx |op, cx| onnx(cx, "GRU", &[1, 0, 2], 1, op.reverse, Some(("linear_before_reset", OnnxAttr::Int(1)))) }
+}, infer |op, x| after_one_step(op, x), onnx |op, cx| onnx(cx, "GRU", &[1, 0, 2], 1, op.reverse, Some(("linear_before_reset", OnnxAttr::Int(1)))) }
 
 function! { RnnLayer |op, input, h0, w_ih, w_hh; b_ih, b_hh| {
     let layer = Layer { input, w_ih, w_hh, b_ih, b_hh, reverse: op.reverse };
@@ -125,7 +144,7 @@ function! { RnnLayer |op, input, h0, w_ih, w_hh; b_ih, b_hh| {
         Ok(h.clone())
     })?;
     [output, h]
-}, onnx |op, cx| {
+}, infer |op, x| after_one_step(op, x), onnx |op, cx| {
     let name = if op.nonlinearity == "relu" { "Relu" } else { "Tanh" };
     onnx(cx, "RNN", &[0], 1, op.reverse, Some(("activations", OnnxAttr::Strs(vec![name]))))
 } }

@@ -55,6 +55,14 @@ function! { Logsumexp |op, x| {
     finish(y, x, &op.dim, op.keepdim)?
 } }
 
+function! { Nansum |op, x| x.isnan()?.where_cond(&scalar_like(x, 0.0)?, x)?.sum(op.dim, op.keepdim)? }
+
+function! { Nanmean |op, x| {
+    need_float("the input", x.meta().dtype)?;
+    let counted = x.isnan()?.logical_not()?.cast(x.meta().dtype)?.sum(op.dim, op.keepdim)?;
+    x.nansum(op.dim, op.keepdim)?.div(&counted)?
+} }
+
 function! { Norm |op, x| {
     need_float("the input", x.meta().dtype)?;
     let (p, zero, one) = (op.p.get(), scalar_like(x, 0.0)?, scalar_like(x, 1.0)?);
@@ -171,6 +179,18 @@ mod spec {
             Sample::new(Logsumexp { dim: 0.into(), keepdim: false }, [values(&[2], &[1000.0, 1000.0])])
                 .on(Dtypes::Only(&[DType::F32, DType::F64])).known(&[&[1_000.693_147_180_56]], "1000 + log 2"),
             Sample::new(Logsumexp { dim: 0.into(), keepdim: false }, [values(&[2], &[f64::NEG_INFINITY; 2])]).known(&[&[f64::NEG_INFINITY]], "nothing"),
+        ];
+        Nansum {}, keepdim => |_op, g| g.iter().filter(|v| !v.is_nan()).sum(), [
+            Sample::new(Nansum { dim: ().into(), keepdim: false }, [ints(&[7], 0, 1)]).on(Dtypes::Numbers),
+            Sample::new(Nansum { dim: 1.into(), keepdim: false }, [values(&[2, 2], &[f64::NAN, 2.0, f64::NAN, f64::NAN])])
+                .known(&[&[2.0, 0.0]], "by hand"),
+        ];
+        Nanmean {}, keepdim => |_op, g| {
+            let kept: Vec<f64> = g.iter().copied().filter(|v| !v.is_nan()).collect();
+            kept.iter().sum::<f64>() / kept.len() as f64
+        }, [
+            Sample::new(Nanmean { dim: 1.into(), keepdim: false }, [values(&[2, 3], &[f64::NAN, 2.0, 4.0, f64::NAN, f64::NAN, f64::NAN])])
+                .known(&[&[3.0, f64::NAN]], "by hand"),
         ];
         Norm { p: 2.0 }, keepdim => |op, g| match op.p.get() {
             f64::INFINITY => g.iter().fold(0.0, |a, v| v.abs().max(a)),
