@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 
 use esker_autograd::Tensor;
 use esker_nn::*;
@@ -14,9 +14,6 @@ use esker_tensor::{DType, Result};
 static FIXTURE: LazyLock<StateDict> = LazyLock::new(|| {
     load_state(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/modules.safetensors")).unwrap()
 });
-
-/// The cases that a test looked at.
-static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// The entries of one case below a folder, without their prefix.
 fn entries(case: &str, folder: &str) -> StateDict {
@@ -41,7 +38,6 @@ fn close(given: &Tensor, expected: &Tensor, what: &str) {
 
 /// Loads the case's state into the module, calls it, and compares results, gradients and buffers.
 fn check<M: Module>(case: &str, module: &M, run: impl Fn(&M, &[Tensor]) -> Result<Vec<Tensor>>) {
-    SEEN.lock().unwrap().insert(case.to_string());
     let state = entries(case, "state");
     module.load_state_dict(&state, true).unwrap_or_else(|e| panic!("{case}: {e}"));
     let inputs = numbered(case, "in").into_iter().flatten();
@@ -88,6 +84,81 @@ fn simple_layers_are_pytorchs() {
     check("Bilinear", &Bilinear::new(3, 4, 2).unwrap(), |m, x| Ok(vec![m.forward(&x[0], &x[1])?]));
     one("PReLU", PReLU::new(3).unwrap());
     one("Embedding", Embedding::new(5, 3).unwrap().padding_idx(1).unwrap());
+}
+
+#[test]
+fn convolutions_and_pools_are_pytorchs() {
+    one("Conv1d", Conv1d::grouped(4, 6, 3, 2).unwrap().stride(2).padding(1));
+    one("Conv1d same", Conv1d::new(2, 3, 4).unwrap().padding_same().dilation(2).without_bias());
+    one("Conv2d", Conv2d::new(2, 3, (3, 2)).unwrap().stride((1, 2)).padding((2, 1)).dilation((2, 1)));
+    one("Conv3d", Conv3d::new(2, 2, 2).unwrap().padding(1));
+    one("ConvTranspose1d", ConvTranspose1d::grouped(4, 2, 3, 2).unwrap().stride(2).padding(1).output_padding(1));
+    let transposed = ConvTranspose2d::new(2, 3, (2, 3)).unwrap().stride((2, 1)).dilation((1, 2)).without_bias();
+    one("ConvTranspose2d", transposed);
+    one("MaxPool1d", MaxPool1d::new(3).stride(2).padding(1));
+    one("MaxPool2d", MaxPool2d::new((2, 3)).stride(2).dilation((2, 1)).ceil_mode());
+    one("AvgPool1d", AvgPool1d::new(3).padding(1).without_padding_in_the_mean());
+    one("AvgPool2d", AvgPool2d::new(2).stride((1, 2)).ceil_mode().divisor_override(3));
+    let error = ConvTranspose1d::grouped(4, 3, 3, 2).unwrap_err().to_string();
+    assert_eq!(error, "ConvTranspose1d: 2 groups do not divide 4 input and 3 output channels");
+    let net = sequential![ReLU, Conv2d::new(2, 3, 3).unwrap()];
+    let error = net.forward(&Tensor::zeros([1, 3, 5, 5]).unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("conv2d: ") && error.ends_with("(in 1)"), "{error}");
+}
+
+#[test]
+fn distances_are_pytorchs() {
+    check("CosineSimilarity", &CosineSimilarity::default(), |m, x| Ok(vec![m.forward(&x[0], &x[1])?]));
+    let distance = PairwiseDistance { p: 3.0, keepdim: true, ..Default::default() };
+    check("PairwiseDistance", &distance, |m, x| Ok(vec![m.forward(&x[0], &x[1])?]));
+    let (x, rope) = (Tensor::randn([2, 5, 4]).unwrap(), RotaryEmbedding::default());
+    let later = rope.forward(&x.narrow(1, 2, 3).unwrap(), 2).unwrap();
+    close(&later, &rope.forward(&x, 0).unwrap().narrow(1, 2, 3).unwrap(), "two steps came before");
+}
+
+#[test]
+fn recurrent_layers_are_pytorchs() {
+    let with =
+        |layers, bidirectional, batch_first| Recurrent { layers, bidirectional, batch_first, ..Default::default() };
+    let plain = |case: &str, m: RNN| {
+        check(case, &m, |m, x| m.forward(&x[0], None).map(|(y, h)| vec![y, h]));
+    };
+    plain("RNN", RNN::new(3, 4).unwrap());
+    let relu = Recurrent { bias: false, ..with(2, false, true) };
+    plain("RNN relu", RNN::with(3, 4, relu).unwrap().relu());
+    let long = |case: &str, m: LSTM| {
+        check(case, &m, |m, x| m.forward(&x[0], None).map(|(y, (h, c))| vec![y, h, c]));
+    };
+    long("LSTM", LSTM::new(3, 4).unwrap());
+    long("LSTM bidirectional", LSTM::with(3, 4, with(2, true, false)).unwrap());
+    long("LSTM alone", LSTM::new(3, 4).unwrap());
+    let gated = |case: &str, m: GRU| {
+        check(case, &m, |m, x| m.forward(&x[0], x.get(1)).map(|(y, h)| vec![y, h]));
+    };
+    gated("GRU", GRU::with(3, 4, with(2, false, false)).unwrap());
+    gated("GRU bidirectional", GRU::with(3, 4, with(1, true, true)).unwrap());
+    check("RNNCell", &RNNCell::new(3, 4).unwrap(), |m, x| Ok(vec![m.forward(&x[0], Some(&x[1]))?]));
+    check("LSTMCell", &LSTMCell::new(3, 4).unwrap().without_bias(), |m, x| {
+        m.forward(&x[0], None).map(|(h, c)| vec![h, c])
+    });
+    check("GRUCell", &GRUCell::new(3, 4).unwrap(), |m, x| Ok(vec![m.forward(&x[0], Some(&x[1]))?]));
+}
+
+#[test]
+fn recurrent_layers_carry_their_state_and_drop_between_layers() {
+    let settings = Recurrent { layers: 2, dropout: 0.5, ..Default::default() };
+    let lstm = LSTM::with(3, 4, settings).unwrap();
+    let x = Tensor::randn([6, 2, 3]).unwrap();
+    let outputs = |m: &LSTM| m.forward(&x, None).unwrap().0.to_vec::<f32>().unwrap();
+    assert_ne!(outputs(&lstm), outputs(&lstm), "training drops");
+    lstm.eval();
+    let (whole, _) = lstm.forward(&x, None).unwrap();
+    let (first, (h, c)) = lstm.forward(&x.narrow(0, 0, 4).unwrap(), None).unwrap();
+    let (second, _) = lstm.forward(&x.narrow(0, 4, 2).unwrap(), Some((&h, &c))).unwrap();
+    close(&Tensor::cat(&[&first, &second], 0).unwrap(), &whole, "in two parts");
+    let error = lstm.forward(&x, Some((&h.narrow(0, 0, 1).unwrap(), &c))).unwrap_err().to_string();
+    assert!(error.contains("a state must be [2, 2, 4], got [1, 2, 4]"), "{error}");
+    assert!(GRU::new(3, 4).unwrap().forward(&Tensor::zeros([3]).unwrap(), None).is_err());
 }
 
 fn mask(rows: &[[bool; 3]]) -> Tensor {
@@ -235,4 +306,12 @@ fn an_embeddings_padding_stays_zero() {
     assert!(Embedding::new(4, 2).unwrap().padding_idx(4).is_err());
     let x = Tensor::from_vec([1f32]).unwrap();
     assert_eq!(table.forward(&x).unwrap_err().kind().name(), "DType");
+}
+
+#[test]
+fn every_case_of_the_fixture_has_its_module() {
+    let source = include_str!("modules.rs");
+    for case in FIXTURE.keys().filter_map(|k| k.split('/').next()).collect::<BTreeSet<_>>() {
+        assert!(source.contains(&format!("(\"{case}\"")), "{case}");
+    }
 }
