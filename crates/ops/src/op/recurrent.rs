@@ -35,6 +35,9 @@ impl<V: Value> Layer<'_, V> {
         let hidden = w.last().copied().unwrap_or(0);
         need("w_hh", self.w_hh, &[gates * hidden, hidden])?;
         need("w_ih", self.w_ih, &[gates * hidden, x[2]])?;
+        if self.b_ih.is_some() != self.b_hh.is_some() {
+            return Err(Error::shape("takes both biases or none, got one"));
+        }
         for (what, bias) in [("b_ih", self.b_ih), ("b_hh", self.b_hh)] {
             bias.map_or(Ok(()), |bias| need(what, bias, &[gates * hidden]))?;
         }
@@ -50,10 +53,7 @@ impl<V: Value> Layer<'_, V> {
 
     /// Both biases as one, for layers in which they only meet in a sum.
     fn bias(&self) -> Result<Option<V>> {
-        match (self.b_ih, self.b_hh) {
-            (Some(a), Some(b)) => a.add(b).map(Some),
-            (a, b) => Ok(a.or(b).cloned()),
-        }
+        self.b_ih.zip(self.b_hh).map(|(a, b)| a.add(b)).transpose()
     }
 
     /// Calls `step` on the part of each step in order (in reverse order, for a reverse layer); stacks what it returns in
@@ -149,8 +149,7 @@ function! { RnnLayer |op, input, h0, w_ih, w_hh; b_ih, b_hh| {
     onnx(cx, "RNN", &[0], 1, op.reverse, Some(("activations", OnnxAttr::Strs(vec![name]))))
 } }
 
-/// ONNX's own node: weights and biases with its order of gates and a leading dimension of directions. One bias alone is
-/// left to the parts, since the node does not say which it is.
+/// ONNX's own node: weights and biases with its order of gates and a leading dimension of directions.
 fn onnx(
     cx: &OnnxCx<'_>,
     op_type: &'static str,
@@ -277,7 +276,7 @@ mod spec {
             new(false, [3, 2, 3, 2], 2),
             new(true, [3, 2, 3, 2], 2),
             new(false, [2, 1, 1, 3], 0),
-            new(true, [2, 2, 2, 1], 1).note("one bias"),
+            new(true, [2, 2, 2, 1], 1).fails("Shape", "one bias of two"),
             new(false, [1, 3, 2, 2], 2).note("one step"),
             new(false, [2, 0, 2, 2], 2).note("no batch"),
             new(false, [0, 2, 2, 2], 2).fails("Shape", "no step"),
