@@ -20,7 +20,7 @@ fn run(graph: &Graph, x: &[Array]) -> Result<Vec<Tensor>> {
 #[test]
 fn captured_ops_equal_eager() {
     walk(|s, dtype| {
-        if s.is_error() || s.inputs.is_empty() {
+        if s.is_error() || s.inputs.is_empty() || s.op.reads_values() {
             return Ok(());
         }
         let x = s.materialize(dtype, 6).map_err(text)?;
@@ -33,7 +33,7 @@ fn captured_ops_equal_eager() {
 fn exported_ops_come_back_equal() {
     walk(|s, dtype| {
         // Some ops are exported as their composition, which in half types rounds after each part.
-        if s.is_error() || s.inputs.is_empty() || matches!(dtype, DType::F16 | DType::BF16) {
+        if s.is_error() || s.inputs.is_empty() || s.op.reads_values() || matches!(dtype, DType::F16 | DType::BF16) {
             return Ok(());
         }
         let x = s.materialize(dtype, 7).map_err(text)?;

@@ -29,6 +29,10 @@ impl Value for Tensor {
         self.array.values()
     }
 
+    fn of_values(values: Array, device: Device) -> Result<Self> {
+        Ok(Self::from_array(<Array as Value>::of_values(values, device)?))
+    }
+
     fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {
         ready();
         Ok(Self::from_array(<Array as Value>::scalar(value, dtype, device)?))

@@ -51,6 +51,10 @@ impl Value for Sym {
         self.0.values()
     }
 
+    fn of_values(values: Array, device: Device) -> Result<Self> {
+        <Array as Value>::of_values(values, device).map(Sym)
+    }
+
     fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {
         <Array as Value>::scalar(value, dtype, device).map(Sym)
     }

@@ -118,7 +118,7 @@ fn main() {
     let mut out = Out { folder, values: Vec::new(), cases: Vec::new() };
     models(&mut out);
     for Row { name, samples, .. } in common::rows() {
-        for (i, sample) in samples.iter().enumerate().filter(|(_, s)| !s.is_error()) {
+        for (i, sample) in samples.iter().enumerate().filter(|(_, s)| !s.is_error() && !s.op.reads_values()) {
             for &dtype in sample.dtypes.list() {
                 out.sample(&format!("{name} sample {i} {dtype}"), sample, dtype);
             }

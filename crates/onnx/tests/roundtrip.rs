@@ -63,7 +63,7 @@ fn samples_survive_export_and_import() {
     esker_cpu::register();
     let (mut failures, mut exported, mut batches) = (Vec::new(), 0, 0);
     for Row { name, samples, .. } in common::rows() {
-        for (i, sample) in samples.iter().enumerate().filter(|(_, s)| !s.is_error()) {
+        for (i, sample) in samples.iter().enumerate().filter(|(_, s)| !s.is_error() && !s.op.reads_values()) {
             for &dtype in sample.dtypes.list() {
                 let opsets: &[u32] = if dtype == DType::F32 { &[13, 17, 20, 23] } else { &[17] };
                 let mut note = |kind: &str, result: std::result::Result<usize, String>| match result {

@@ -97,6 +97,11 @@ macro_rules! define_ops {
         }
 
         impl Op {
+            /// Whether it reads values, so that it can be neither inferred nor captured.
+            pub fn reads_values(&self) -> bool {
+                matches!(self, Op::Call(call) if call.function().reads_values())
+            }
+
             /// Moves the result of an op that makes one from nothing.
             pub fn place(&mut self, device: Device) {
                 match self {
@@ -172,6 +177,11 @@ macro_rules! define_functions {
             /// Why it has no ONNX form, where it has none.
             pub fn no_onnx(&self) -> Option<&'static str> {
                 match self { $(Function::$Name(_) => $Name::NO_ONNX,)* }
+            }
+
+            /// Whether it reads values, so that it can be neither inferred nor captured.
+            pub fn reads_values(&self) -> bool {
+                match self { $(Function::$Name(_) => $Name::READS,)* }
             }
 
             /// Whether graphs hold it whole.

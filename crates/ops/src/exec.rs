@@ -25,16 +25,20 @@ impl Value for Array {
         if self.device() == Device::Meta { Err(crate::value::no_values()) } else { Ok(self) }
     }
 
-    fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {
-        let array = Array::scalar(value, dtype)?;
+    fn of_values(values: Array, device: Device) -> Result<Self> {
         match device {
-            Device::Cpu | Device::Meta => Ok(array),
+            Device::Cpu | Device::Meta => Ok(values),
             device => {
-                let mut storage = backend(device)?.alloc(dtype.size())?;
-                backend(device)?.write(array.storage().bytes(), &mut storage)?;
-                Array::new(dtype, device, *array.layout(), storage)
+                let values = values.contiguous()?;
+                let mut storage = backend(device)?.alloc(values.storage().len())?;
+                backend(device)?.write(values.storage().bytes(), &mut storage)?;
+                Array::new(values.dtype(), device, *values.layout(), storage)
             }
         }
+    }
+
+    fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {
+        Self::of_values(Array::scalar(value, dtype)?, device)
     }
 }
 

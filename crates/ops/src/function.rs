@@ -13,6 +13,8 @@ pub trait FnRule {
     const NO_GRAD: Option<&'static str> = None;
     /// Why it has no ONNX form, where it has none; also given for functions that read values, such as `nonzero`.
     const NO_ONNX: Option<&'static str> = None;
+    /// Whether it reads values ([`Value::values`]), so that it can be neither inferred nor captured.
+    const READS: bool = false;
     /// Whether graphs hold it whole because ONNX has a node for it, see [`FnRule::onnx`].
     const NODE: bool = false;
 
@@ -174,8 +176,8 @@ impl<V: Value> IntoOuts<V> for Vec<V> {
 
 /// Writes a function: `function! { Name |op, x, weight; bias| body }`, where `op` has the attributes, the tensors after
 /// the semicolon are `Option<&V>` and `[xs]` is any number of them. The body ends in a value, an array or a `Vec` of
-/// values and may use `?` and the type `V`. Behind it may follow `, no_grad "reason"`, `, no_onnx "reason"` and
-/// `, onnx |op, cx| ..` and `, infer |op, x| ..`, see [`FnRule`].
+/// values and may use `?` and the type `V`. Behind it may follow `, no_grad "reason"`, `, no_onnx "reason"`,
+/// `, reads "reason"`, `, onnx |op, cx| ..` and `, infer |op, x| ..`, see [`FnRule`].
 macro_rules! function {
     ($Name:ident |$op:ident, [$xs:ident]| $body:expr $(, $key:ident $value:expr)*) => {
         impl $crate::FnRule for $crate::op::$Name {
@@ -204,6 +206,10 @@ macro_rules! function {
             let rule: fn(&Self, &[Option<&$crate::Meta>]) -> Option<esker_tensor::Result<$crate::Metas>> = $rule;
             rule(self, x)
         }
+    };
+    (@reads $reason:expr) => {
+        const NO_ONNX: Option<&'static str> = Some($reason);
+        const READS: bool = true;
     };
     (@onnx $rule:expr) => {
         const NODE: bool = true;

@@ -217,6 +217,21 @@ macro_rules! function_rows {
             IndexFill index_fill (input, index; dim: i64, value: F64Bits) -> 1 as (input, dim, index, value);
             /// `input` with the elements of `source`, one after the other, where the mask holds.
             MaskedScatter masked_scatter (input, mask, source;) -> 1;
+            /// `input` with `values` in place of the elements that the index tensors name (or added to them):
+            /// `(input, indices.., values)`.
+            IndexPut index_put [tensors; accumulate: bool = false] -> 1;
+            // Elements by value
+            /// Coordinates of the elements other than 0, one row each.
+            Nonzero nonzero (input;) -> 1;
+            /// Coordinates of the elements other than 0, one vector for each dimension.
+            NonzeroTuple nonzero_tuple (input;) -> list;
+            /// The elements where the mask holds, as a vector.
+            MaskedSelect masked_select (input, mask;) -> 1;
+            /// How often each integer from 0 on occurs, or the sum of its weights.
+            Bincount bincount (input | weights; minlength: i64 = 0) -> 1;
+            /// The different elements (or slices along a dimension) in order; then, if asked for, which of them each element
+            /// is, and how often each occurs.
+            Unique unique (input; sorted: bool = true, return_inverse: bool = false, return_counts: bool = false, dim: Opt<i64> = ()) -> list;
             // Statistics
             /// The number of elements other than 0.
             CountNonzero count_nonzero (input; dim: Axes = ()) -> 1;

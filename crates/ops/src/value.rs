@@ -60,6 +60,14 @@ pub trait Value: Clone {
         Err(no_values())
     }
 
+    /// A constant from values on the CPU, for the same functions.
+    ///
+    /// # Errors
+    /// `Capture` where [`Value::values`] fails; `OutOfMemory`.
+    fn of_values(_values: Array, _device: Device) -> Result<Self> {
+        Err(no_values())
+    }
+
     /// A scalar constant of the given dtype and device.
     ///
     /// # Errors

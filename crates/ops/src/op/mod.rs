@@ -43,6 +43,7 @@ mod rope;
 mod rounding;
 mod scan;
 mod scatter;
+mod select;
 mod shape;
 mod softmax;
 mod sort;
@@ -52,6 +53,8 @@ mod transcendental;
 mod view;
 
 pub use crate::table::*;
+pub(crate) use scatter::from_start;
+pub(crate) use select::indices_of;
 
 use esker_tensor::{DType, Error, Result};
 
