@@ -267,7 +267,7 @@ mod spec {
             let mut source = base.data.iter();
             each_index(&base.shape, |i| slices[i[d]].extend(source.next()));
             let mut distinct = slices.clone();
-            distinct.sort_by(|a, b| a.partial_cmp(b).expect("samples hold no NaN"));
+            distinct.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
             distinct.dedup();
             let mut shape = base.shape.clone();
             shape[d] = distinct.len();
@@ -276,7 +276,7 @@ mod spec {
                 next[i[d]] += 1;
                 distinct[i[d]][next[i[d]] - 1]
             });
-            let group = |s: &Vec<f64>| distinct.iter().position(|g| g == s).expect("every slice has a group");
+            let group = |s: &Vec<f64>| distinct.iter().position(|g| g == s).unwrap_or(usize::MAX);
             let groups: Vec<usize> = slices.iter().map(group).collect();
             let mut outs = vec![picked];
             if self.return_inverse {
