@@ -19,7 +19,7 @@ import onnxruntime
 
 # Relative to max(1, |want|). Half types round after every step of a composition, in another place in each program.
 RTOL = {"float64": 1e-11, "float32": 2e-5, "float16": 2e-2}
-NO_KERNEL = ("NOT_IMPLEMENTED", "Could not find an implementation", "unsupported type", "not supported")
+NO_KERNEL = ("NOT_IMPLEMENTED", "does not support double", "Could not find an implementation", "unsupported type", "not supported")
 
 
 def load(blob, place):
