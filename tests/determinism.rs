@@ -34,7 +34,7 @@ impl Net {
         let x = x.conv2d(&p[0], Some(&p[1]), 1, 1, 1, 1)?.relu()?;
         let x = x.max_pool2d(2, (), 0, 1, false)?.conv2d(&p[2], None, 2, 1, 1, 1)?;
         let x = x.slice(2, 0, 3, 1)?.slice(3, -3, i64::MAX, 1)?.flatten(1, -1)?.matmul(&p[3])?;
-        let x = x.layer_norm(&p[4], &p[5], 1e-5)?.gelu()?.dropout(0.2, true, Key(1000 + step))?;
+        let x = x.layer_norm(Some(&p[4]), Some(&p[5]), [64], 1e-5)?.gelu()?.dropout(0.2, true, Key(1000 + step))?;
         let logits = x.matmul(&p[6])?.add(&p[7])?;
         logits.cross_entropy_rows(target, -100)?.0.mean((), false)
     }

@@ -70,5 +70,5 @@ fn form(sample: &Sample) -> Option<Onnx> {
         })
         .collect::<Option<_>>()?;
     let (_, x, y) = prepare(&sample.op, &x.iter().collect::<Vec<_>>()).ok()?;
-    Some(sample.op.onnx(&OnnxCx { opset: 20, x: &x, y: &y }))
+    Some(sample.op.onnx(&OnnxCx { opset: 20, x: &x, y: &y, given: u64::MAX }))
 }

@@ -77,7 +77,7 @@ fn ask(node: &Node, i: usize, bound: &Bound, opset: u32) -> Result<Onnx> {
         ids.iter().map(|id| meta(id).ok_or_else(|| Error::capture("a value is missing"))).collect()
     };
     let op: &Op = bound.ops.get(i).ok_or_else(|| Error::capture("a node is missing"))?;
-    Ok(op.onnx(&OnnxCx { opset, x: &metas(&node.inputs)?, y: &metas(&node.outputs)? }))
+    Ok(op.onnx(&OnnxCx { opset, x: &metas(&node.inputs)?, y: &metas(&node.outputs)?, given: u64::MAX }))
 }
 
 fn depends(name: &str, what: &str) -> Error {

@@ -147,7 +147,7 @@ fn net() -> Vec<u8> {
     let model = |x: &Sym| -> Result<Sym> {
         let x = x.conv2d(&w1, None, 1, 1, 1, 1)?.relu()?.max_pool2d(2, (), 0, 1, false)?;
         let n = x.array().shape()[0];
-        let x = x.reshape([n, 8])?.matmul(&w2)?.layer_norm(&g, &g, 1e-5)?.gelu()?;
+        let x = x.reshape([n, 8])?.matmul(&w2)?.layer_norm(Some(&g), Some(&g), [4], 1e-5)?.gelu()?;
         let x = x.reshape([n, 1, 4])?.expand([n, 3, 4])?.slice(1, 0, 2, 1)?.permute([0, 2, 1])?;
         Sym::cat(&[&x, &x], 1)?.softmax(-1)?.mean([1, 2], false)
     };

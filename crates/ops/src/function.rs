@@ -143,7 +143,7 @@ impl OpRule for Call {
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
         match self.function.no_onnx() {
             Some(reason) => Onnx::None(reason),
-            None => self.function.onnx(cx).unwrap_or(Onnx::Compose),
+            None => self.function.onnx(&OnnxCx { given: self.given, ..*cx }).unwrap_or(Onnx::Compose),
         }
     }
 

@@ -353,6 +353,34 @@ macro_rules! function_rows {
                 input, weight | bias;
                 stride: Ints = 1, padding: Ints = 0, output_padding: Ints = 0, groups: i64 = 1, dilation: Ints = 1
             ) -> 1;
+            /// Each channel (dimension 1) to mean 0 and variance 1, with the batch's own statistics or the running ones, then
+            /// `weight` times that plus `bias`. `batch_norm_train` gives what running statistics follow.
+            BatchNorm batch_norm (
+                input | running_mean, running_var, weight, bias;
+                training: bool = false, momentum: F64Bits = 0.1, eps: F64Bits = 1e-5
+            ) -> 1;
+            /// `batch_norm` with the batch's statistics, and these: `(y, mean [c], variance [c])`, the variance being
+            /// that of all values (not divided by one less); float32 for half types.
+            BatchNormTrain batch_norm_train (input | weight, bias; eps: F64Bits = 1e-5) -> 3 as internal;
+            /// Each channel of each image to mean 0 and variance 1, then `weight` times that plus `bias`.
+            InstanceNorm instance_norm (
+                input | running_mean, running_var, weight, bias;
+                use_input_stats: bool = true, momentum: F64Bits = 0.1, eps: F64Bits = 1e-5
+            ) -> 1;
+            /// Each group of channels of each image to mean 0 and variance 1, then `weight` times that plus `bias`.
+            GroupNorm group_norm (input | weight, bias; num_groups: i64, eps: F64Bits = 1e-5) -> 1
+                as (input, num_groups, weight, bias, eps);
+            /// The last dimensions to mean 0 and variance 1, then `weight` times that plus `bias`.
+            LayerNorm layer_norm (input | weight, bias; normalized_shape: Sizes, eps: F64Bits = 1e-5) -> 1
+                as (input, normalized_shape, weight, bias, eps);
+            /// The last dimensions divided by the root of their mean square, then times `weight`; `eps` is the dtype's unless
+            /// given.
+            RmsNorm rms_norm (input | weight; normalized_shape: Sizes, eps: Opt<F64Bits> = ()) -> 1
+                as (input, normalized_shape, weight, eps);
+            /// `x / (k + alpha * mean(x^2))^beta`, the mean being over `size` channels around each.
+            LocalResponseNorm local_response_norm (
+                input; size: i64, alpha: F64Bits = 1e-4, beta: F64Bits = 0.75, k: F64Bits = 1.0
+            ) -> 1;
             /// Largest in each window of `[n, c, l]`.
             MaxPool1d max_pool1d (
                 input;

@@ -290,7 +290,8 @@ pub enum Row {
     LogSoftmax,
     /// `(y, dy) -> dx = dy - exp(y) * sum(dy)`.
     LogSoftmaxGrad,
-    /// `x -> (y, mean, rstd)`: (x - mean) * rstd without weights; mean and rstd have size 1 in the last dimension.
+    /// `x -> (y, mean, rstd)`: (x - mean) * rstd without weights; mean and rstd have size 1 in the last dimension, and
+    /// are f32 for half types.
     Normalize {
         /// Added to the variance.
         eps: F64Bits,

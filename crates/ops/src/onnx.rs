@@ -12,6 +12,16 @@ pub struct OnnxCx<'a> {
     pub x: &'a [Meta],
     /// Metas of the outputs.
     pub y: &'a [Meta],
+    /// Bit `i` says whether tensor `i` of a function's row is given.
+    pub given: u64,
+}
+
+impl OnnxCx<'_> {
+    /// Tensor `i` of a function's row, where it is given.
+    pub fn given(&self, i: usize) -> Option<OnnxRef> {
+        let place = (self.given & ((1 << i) - 1)).count_ones() as usize;
+        (self.given >> i & 1 == 1 && place < self.x.len()).then_some(OnnxRef::In(place))
+    }
 }
 
 /// An op in ONNX. Rules need not mind which dtypes an operator takes: the exporter casts where it must.

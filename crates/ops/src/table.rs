@@ -185,8 +185,6 @@ macro_rules! op_rows {
             Standardize standardize (x; eps: F64Bits) -> 3 as internal;
             /// Gradient of `standardize`: `(y, rstd, dy)`.
             StandardizeGrad standardize_grad (y, rstd, dy;) -> 1 as internal;
-            /// Layer normalisation over the last dimension with weight and bias.
-            LayerNorm layer_norm (x, weight, bias; eps: F64Bits) -> 1 as internal;
             /// Cross-entropy of each row of logits `[n, c]` with an i64 class: `(loss [n], logsumexp [n])`.
             CrossEntropyRows cross_entropy_rows (x, target; ignore: i64) -> 2 as internal;
             /// Gradient of `cross_entropy_rows` by the logits: `(x, target, lse, dloss)`.

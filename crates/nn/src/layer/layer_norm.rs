@@ -44,22 +44,7 @@ impl LayerNorm {
 impl Forward for LayerNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Scope::of(self).gives(self.normalised(x))
-    }
-}
-
-impl LayerNorm {
-    #[track_caller]
-    fn normalised(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
-        let (sizes, count) = (x.shape(), self.shape.len());
-        if !sizes.ends_with(&self.shape) {
-            return Err(Error::shape(format!("layer_norm: {sizes:?} does not end with {:?}", self.shape)));
-        }
-        if count == 1 {
-            return x.layer_norm(&weight, &bias, self.eps);
-        }
-        let y = x.flatten(-(count as i64), -1)?;
-        y.layer_norm(&weight.flatten(0, -1)?, &bias.flatten(0, -1)?, self.eps)?.reshape(sizes)
+        Scope::of(self).gives(x.layer_norm(Some(&weight), Some(&bias), self.shape, self.eps))
     }
 }

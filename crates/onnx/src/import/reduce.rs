@@ -4,7 +4,7 @@ use esker_graph::Sym;
 use esker_ops::{Axes, Op, Ops, Put, Value, op};
 use esker_tensor::{DType, Device, Error, Result};
 
-use super::call::{Call, Handler, Item, one, scalar};
+use super::call::{Call, Handler, Item, one};
 use super::elementwise::folded;
 
 pub(crate) const HANDLERS: &[(&str, Handler)] = &[
@@ -29,6 +29,9 @@ pub(crate) const HANDLERS: &[(&str, Handler)] = &[
     }),
     ("LayerNormalization", layer_norm),
     ("BatchNormalization", batch_norm),
+    ("InstanceNormalization", instance_norm),
+    ("GroupNormalization", group_norm),
+    ("LRN", local_response),
 ];
 
 fn reduce(call: &mut Call<'_>, make: fn(Axes, bool) -> Op) -> Result<Vec<Item>> {
@@ -123,30 +126,42 @@ fn softmax_axis(call: &Call<'_>) -> Result<(Sym, i64)> {
 }
 
 fn layer_norm(call: &mut Call<'_>) -> Result<Vec<Item>> {
-    let (x, weight) = (call.tensor(0)?, call.tensor(1)?);
+    let (x, weight, bias) = (call.tensor(0)?, call.tensor(1)?, call.maybe(2)?);
     let shape = *x.array().shape();
-    if shape.dim(call.int("axis", -1))? + 1 != shape.len() {
-        return Err(Error::format("it is read over the last dimension only"));
-    }
-    let eps = call.float("epsilon", 1e-5);
-    match call.maybe(2)? {
-        Some(bias) => one(x.layer_norm(&weight, &bias, eps)?),
-        None => one(x.standardize(eps)?.0.mul(&weight)?),
-    }
+    let sizes = shape.get(shape.dim(call.int("axis", -1))?..).unwrap_or_default();
+    // Both broadcast to the sizes.
+    let full = |v: Sym| if v.array().shape()[..] == *sizes { Ok(v) } else { v.expand(sizes) };
+    let (weight, bias) = (full(weight)?, bias.map(full).transpose()?);
+    one(x.layer_norm(Some(&weight), bias.as_ref(), sizes, call.float("epsilon", 1e-5))?)
 }
 
 fn batch_norm(call: &mut Call<'_>) -> Result<Vec<Item>> {
     call.only("training_mode", 0)?;
-    let x = call.tensor(0)?;
-    let rank = x.array().shape().len();
-    let per_channel = |i: usize| -> Result<Sym> {
-        let sizes: Vec<i64> = (1..rank).map(|d| if d == 1 { -1 } else { 1 }).collect();
-        call.tensor(i)?.reshape(&sizes[..])
-    };
-    if rank < 2 {
-        return Err(Error::format("its input needs channels"));
+    let (x, weight, bias) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
+    let (mean, variance) = (call.tensor(3)?, call.tensor(4)?);
+    let eps = call.float("epsilon", 1e-5);
+    one(x.batch_norm(Some(&mean), Some(&variance), Some(&weight), Some(&bias), false, 0.1, eps)?)
+}
+
+fn instance_norm(call: &mut Call<'_>) -> Result<Vec<Item>> {
+    let (x, weight, bias) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
+    one(x.instance_norm(None, None, Some(&weight), Some(&bias), true, 0.1, call.float("epsilon", 1e-5))?)
+}
+
+/// Before opset 21 the parameters are of groups, not of channels.
+fn group_norm(call: &mut Call<'_>) -> Result<Vec<Item>> {
+    let (x, weight, bias) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
+    if call.opset < 21 {
+        return Err(Error::format("it is read from opset 21 on"));
     }
-    let deviation = per_channel(4)?.add(&scalar(call.float("epsilon", 1e-5), &x)?)?.sqrt()?;
-    let scale = per_channel(1)?.div(&deviation)?;
-    one(x.sub(&per_channel(3)?)?.mul(&scale)?.add(&per_channel(2)?)?)
+    one(x.group_norm(Some(&weight), Some(&bias), call.int("num_groups", 0), call.float("epsilon", 1e-5))?)
+}
+
+fn local_response(call: &mut Call<'_>) -> Result<Vec<Item>> {
+    let size = call.int("size", 1);
+    if size % 2 == 0 {
+        return Err(Error::format(format!("size = {size} is not read, only odd ones")));
+    }
+    let (alpha, beta) = (call.float("alpha", 1e-4), call.float("beta", 0.75));
+    one(call.tensor(0)?.local_response_norm(size, alpha, beta, call.float("bias", 1.0))?)
 }

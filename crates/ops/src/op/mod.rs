@@ -32,6 +32,7 @@ mod loss_pairs;
 mod matmul;
 mod max_pool;
 mod mean_pool;
+mod norm;
 mod normalize;
 mod pool;
 mod product;

@@ -1,22 +1,28 @@
-//! Layer normalisation: a row kernel that centres and scales, and the affine part in terms of mul and add.
+//! The row kernel that centres and scales, and its gradient. Statistics of half types are f32.
 
-use esker_tensor::{Error, Result};
+use esker_tensor::{DType, Error, Result};
 use smallvec::smallvec;
 
 use super::reduce::reduced;
-use super::{LayerNorm, Standardize, StandardizeGrad, inputs, need_float, no_sizes, vjp_by_composition};
-use crate::{
-    Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops, Outs, Promote,
-    Row, Value, Vjp,
-};
+use super::{Standardize, StandardizeGrad, inputs, need_float, no_sizes, vjp_by_composition};
+use crate::{Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxCx, OpRule, Ops, Outs, Promote, Row, Value, Vjp};
 
 /// Mean and rstd have size 1 in the last dimension.
 fn statistics(x: &Meta) -> Result<Meta> {
     need_float("the input", x.dtype)?;
     match x.shape.len() {
         0 => Err(Error::shape("a scalar has no dimension to normalise over")),
-        n => Ok(x.with_shape(reduced(&x.shape, &[n as u8 - 1].into(), true))),
+        n => Ok(x.with_shape(reduced(&x.shape, &[n as u8 - 1].into(), true)).with_dtype(wide(x.dtype))),
     }
+}
+
+/// The dtype of the statistics.
+fn wide(dtype: DType) -> DType {
+    if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype }
+}
+
+fn to<V: Value>(x: &V, dtype: DType) -> Result<V> {
+    if x.meta().dtype == dtype { Ok(x.clone()) } else { x.cast(dtype) }
 }
 
 impl OpRule for Standardize {
@@ -41,13 +47,15 @@ impl OpRule for Standardize {
     fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<Outs<V>>> {
         let x = *x.first()?;
         Some((|| {
+            let dtype = x.meta().dtype;
+            let x = to(x, wide(dtype))?;
             let meta = x.meta();
             let mean = x.mean(-1, true)?;
             let centred = x.sub(&mean)?;
             let variance = centred.square()?.mean(-1, true)?;
             let deviation = variance.add(&V::scalar(self.eps.get(), meta.dtype, meta.device)?)?.sqrt()?;
             let rstd = V::scalar(1.0, meta.dtype, meta.device)?.div(&deviation)?;
-            Ok(smallvec![centred.mul(&rstd)?, mean, rstd])
+            Ok(smallvec![to(&centred.mul(&rstd)?, dtype)?, mean, rstd])
         })())
     }
 
@@ -58,7 +66,8 @@ impl OpRule for Standardize {
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
         let (y, rstd) = (cx.y(0)?, cx.y(2)?);
         let n = y.meta().shape.last().copied().unwrap_or(1) as f64;
-        let scalar = |v: f64| V::scalar(v, y.meta().dtype, y.meta().device);
+        let dtype = y.meta().dtype;
+        let scalar = |v: f64| V::scalar(v, wide(dtype), y.meta().device);
         let mut dx: Option<V> = None;
         let mut add = |part: V| -> Result<()> {
             dx = Some(match dx.take() {
@@ -71,12 +80,12 @@ impl OpRule for Standardize {
             add(y.standardize_grad(rstd, dy)?)?;
         }
         if let Some(Some(dmean)) = cx.dy.get(1) {
-            add(dmean.div(&scalar(n)?)?.expand(y.meta().shape)?)?;
+            add(to(&dmean.div(&scalar(n)?)?, dtype)?.expand(y.meta().shape)?)?;
         }
         if let Some(Some(drstd)) = cx.dy.get(2) {
             // rstd = (var + eps)^(-1/2) and d var / dx = 2 (x - mean) / n, with x - mean = y / rstd.
             let scale = drstd.mul(&rstd.square()?)?.mul(&scalar(-1.0 / n)?)?;
-            add(y.mul(&scale)?)?;
+            add(to(&to(y, wide(dtype))?.mul(&scale)?, dtype)?)?;
         }
         Ok(smallvec![dx])
     }
@@ -94,11 +103,14 @@ impl OpRule for StandardizeGrad {
     }
 
     fn promote(&self) -> Promote {
-        Promote::Common { from: 0 }
+        Promote::Keep
     }
 
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
         let [y, rstd, dy] = inputs(x)?;
+        if y.dtype != dy.dtype || rstd.dtype != statistics(&y)?.dtype {
+            return Err(Error::dtype(format!("{}, {} and {} do not fit", y.dtype, rstd.dtype, dy.dtype)));
+        }
         if y.shape != dy.shape || rstd.shape != statistics(&y)?.shape {
             return Err(Error::shape(format!("{:?}, {:?} and {:?} do not fit", y.shape, rstd.shape, dy.shape)));
         }
@@ -112,8 +124,10 @@ impl OpRule for StandardizeGrad {
     fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<Outs<V>>> {
         let [y, rstd, dy] = *x else { return None };
         Some((|| {
-            let along = y.mul(&dy.mul(y)?.mean(-1, true)?)?;
-            Ok(smallvec![dy.sub(&dy.mean(-1, true)?)?.sub(&along)?.mul(rstd)?])
+            let dtype = y.meta().dtype;
+            let (y, dy) = (to(y, wide(dtype))?, to(dy, wide(dtype))?);
+            let along = y.mul(&dy.mul(&y)?.mean(-1, true)?)?;
+            Ok(smallvec![to(&dy.sub(&dy.mean(-1, true)?)?.sub(&along)?.mul(rstd)?, dtype)?])
         })())
     }
 
@@ -121,52 +135,6 @@ impl OpRule for StandardizeGrad {
 
     fn onnx(&self, _: &OnnxCx<'_>) -> Onnx {
         Onnx::Compose
-    }
-
-    no_sizes!();
-}
-
-impl OpRule for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer_norm"
-    }
-
-    fn promote(&self) -> Promote {
-        Promote::Common { from: 0 }
-    }
-
-    fn infer(&self, x: &[Meta]) -> Result<Metas> {
-        let [x, w, b] = inputs(x)?;
-        statistics(&x)?;
-        let n = x.shape[x.shape.len() - 1];
-        if w.shape[..] != [n] || b.shape[..] != [n] {
-            return Err(Error::shape(format!(
-                "weight and bias must be [{n}] as the last dimension of {:?}, got {:?} and {:?}",
-                x.shape, w.shape, b.shape
-            )));
-        }
-        Ok(smallvec![Meta { device: x.device.meet(w.device)?.meet(b.device)?, ..x }])
-    }
-
-    fn lower(&self, _: &[Meta]) -> Lowering {
-        Lowering::Compose
-    }
-
-    fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<Outs<V>>> {
-        let [x, w, b] = *x else { return None };
-        Some((|| Ok(smallvec![x.standardize(self.eps)?.0.mul(w)?.add(b)?]))())
-    }
-
-    vjp_by_composition!(3);
-
-    fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        if cx.opset < 17 {
-            return Onnx::Compose;
-        }
-        OnnxNode::new("LayerNormalization", vec![OnnxRef::In(0), OnnxRef::In(1), OnnxRef::In(2)])
-            .attr("axis", OnnxAttr::Int(-1))
-            .attr("epsilon", OnnxAttr::Float(self.eps.get() as f32))
-            .into()
     }
 
     no_sizes!();
@@ -250,38 +218,20 @@ mod spec {
                 real_in(&shape, 0.5, 2.0)
             };
             let op = StandardizeGrad {};
-            let mut out: Vec<Sample> = SHAPES.iter().map(|s| Sample::new(op, [real(s), stat(s), real(s)])).collect();
+            let full = Dtypes::Only(&[DType::F32, DType::F64]);
+            let new = |s: &&[usize]| Sample::new(op, [real(s), stat(s), real(s)]).on(full);
+            let mut out: Vec<Sample> = SHAPES.iter().map(new).collect();
+            let half = [real(&[2, 35]), stat(&[2, 35]).of(DType::F32), real(&[2, 35])];
+            out.push(Sample::new(op, half).on(Dtypes::Only(&[DType::F16, DType::BF16])));
+            let narrow = [real(&[2, 3]), real(&[2, 1]), real(&[2, 3])];
+            out.push(
+                Sample::new(op, narrow).on(Dtypes::Only(&[DType::BF16])).fails("DType", "statistics of half type"),
+            );
             let (a, b): (&[usize], &[usize]) = (&[2, 3], &[2, 4]);
             out.push(Sample::new(op, [real(a), stat(a), real(b)]).fails("Shape", "y and dy differ"));
             out.push(Sample::new(op, [real(a), real(&[2]), real(a)]).fails("Shape", "rstd without its last dimension"));
             out.push(Sample::new(op, [real(&[]), real(&[]), real(&[])]).fails("Shape", "scalars"));
             let whole = [ints(a, 1, 2), ints(&[2, 1], 1, 2), ints(a, 1, 2)];
-            out.push(Sample::new(op, whole).on(Dtypes::Ints).fails("DType", "integers"));
-            out
-        }
-    }
-
-    impl OpSpec for LayerNorm {
-        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
-            let [x, w, b] = x else { return vec![] };
-            let y = normalized(x, self.eps.get());
-            let n = w.data.len().max(1);
-            let affine = |(i, y): (usize, &f64)| y * w.data[i % n] + b.data[i % n];
-            vec![RefArray::new(&x.shape, y.data.iter().enumerate().map(affine).collect())]
-        }
-
-        fn samples() -> Vec<Sample> {
-            let op = LayerNorm { eps: EPS };
-            let last = |shape: &[usize]| real(&shape[shape.len() - 1..]);
-            let mut out: Vec<Sample> = SHAPES
-                .iter()
-                .map(|s| Sample::new(op, [real(s), last(s), last(s)]))
-                .map(|s| if s.inputs[0].shape.contains(&0) { s.rough() } else { s })
-                .collect();
-            out.push(Sample::new(op, [real(&[2, 3]), real(&[2]), real(&[3])]).fails("Shape", "the weight's size"));
-            out.push(Sample::new(op, [real(&[2, 3]), real(&[3]), real(&[1, 3])]).fails("Shape", "the bias's rank"));
-            out.push(Sample::new(op, [real(&[]), real(&[1]), real(&[1])]).fails("Shape", "a scalar"));
-            let whole = [ints(&[2, 3], 1, 3), ints(&[3], 1, 3), ints(&[3], 1, 3)];
             out.push(Sample::new(op, whole).on(Dtypes::Ints).fails("DType", "integers"));
             out
         }
