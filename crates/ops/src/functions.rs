@@ -415,6 +415,32 @@ macro_rules! function_rows {
             ) -> 1;
             /// `x1 W_k x2 + bias_k` over the last dimensions, `weight [out, in1, in2]`, `bias [out]`.
             Bilinear bilinear (input1, input2, weight | bias;) -> 1;
+            /// Means of as many windows of `[n, c, l]` as asked for; -1 keeps a size.
+            AdaptiveAvgPool1d adaptive_avg_pool1d (input; output_size: Ints) -> 1;
+            /// Means of as many windows of `[n, c, h, w]` as asked for; -1 keeps a size.
+            AdaptiveAvgPool2d adaptive_avg_pool2d (input; output_size: Ints) -> 1;
+            /// Largest of as many windows of `[n, c, l]` as asked for; -1 keeps a size.
+            AdaptiveMaxPool1d adaptive_max_pool1d (input; output_size: Ints) -> 1;
+            /// Largest of as many windows of `[n, c, h, w]` as asked for; -1 keeps a size.
+            AdaptiveMaxPool2d adaptive_max_pool2d (input; output_size: Ints) -> 1;
+            /// `adaptive_max_pool1d` and the places: `(values, i64 indices)`.
+            AdaptiveMaxPool1dWithIndices adaptive_max_pool1d_with_indices (input; output_size: Ints) -> 2;
+            /// `adaptive_max_pool2d` and the places in the plane: `(values, i64 indices)`.
+            AdaptiveMaxPool2dWithIndices adaptive_max_pool2d_with_indices (input; output_size: Ints) -> 2;
+            /// The input with more on both sides of its last dimensions: two amounts for each, from the last on. Modes are
+            /// "constant", "reflect", "replicate" and "circular".
+            Pad pad (input; pad: Ints, mode: String = "constant", value: Opt<F64Bits> = ()) -> 1;
+            /// `[n, c, ..]` at another size of the last dimensions. Modes are "nearest", "nearest-exact", "linear",
+            /// "bilinear", "trilinear" and "area".
+            Interpolate interpolate (
+                input;
+                size: Opt<Ints> = (), scale_factor: Opt<Floats> = (), mode: String = "nearest",
+                align_corners: Opt<bool> = (), recompute_scale_factor: Opt<bool> = (), antialias: bool = false
+            ) -> 1;
+            /// `[.., c r^2, h, w]` as `[.., c, h r, w r]`.
+            PixelShuffle pixel_shuffle (input; upscale_factor: i64) -> 1;
+            /// `[.., c, h r, w r]` as `[.., c r^2, h, w]`.
+            PixelUnshuffle pixel_unshuffle (input; downscale_factor: i64) -> 1;
             /// Tensors of one shape along a new dimension.
             Stack stack [tensors; dim: i64 = 0] -> 1;
             /// The slices along a dimension, one tensor each.

@@ -211,8 +211,8 @@ use esker_tensor::{DType, Device, Error, Result};
 use crate::op::elementwise;
 use crate::signature::{AttrType, Outputs, Param, ParamKind, Signature, next_attr};
 use crate::{
-    Axes, Call, F64Bits, FnRule, Grad, Grads, Ints, Lowering, MapVisitor, Meta, Metas, Onnx, OnnxCx, OpRule, Opt, Outs,
-    Padding, Promote, Sizes, Value, Vjp, kernel,
+    Axes, Call, F64Bits, Floats, FnRule, Grad, Grads, Ints, Lowering, MapVisitor, Meta, Metas, Onnx, OnnxCx, OpRule,
+    Opt, Outs, Padding, Promote, Sizes, Value, Vjp, kernel,
 };
 
 crate::map_rows!(define_maps);

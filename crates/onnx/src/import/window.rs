@@ -1,4 +1,4 @@
-//! Convolution and pooling.
+//! Convolution, pooling, resizing.
 
 use esker_graph::Sym;
 use esker_ops::{Ops, Opt, Padding};
@@ -12,6 +12,8 @@ pub(crate) const HANDLERS: &[(&str, Handler)] = &[
     ("ConvTranspose", conv_transpose),
     ("MaxPool", max_pool),
     ("AveragePool", average_pool),
+    ("Resize", resize),
+    ("DepthToSpace", depth_to_space),
     ("GlobalAveragePool", |c| {
         let (x, n) = spatial(c)?;
         one(x.mean(&(2..2 + n as i64).collect::<Vec<_>>()[..], true)?)
@@ -172,4 +174,52 @@ fn average_pool(call: &mut Call<'_>) -> Result<Vec<Item>> {
         1 => x.avg_pool1d(kernel, stride, padding, false, include)?,
         _ => x.avg_pool2d(kernel, stride, padding, false, include, ())?,
     })
+}
+
+/// Where new elements lie, in the words of both.
+fn resize(call: &mut Call<'_>) -> Result<Vec<Item>> {
+    let (x, n) = spatial(call)?;
+    let text = |name: &str, default: &str| call.text(name).unwrap_or_else(|| default.to_string());
+    let (mode, places) = (text("mode", "nearest"), text("coordinate_transformation_mode", "half_pixel"));
+    if call.attr("axes").is_some()
+        || call.int("antialias", 0) != 0
+        || text("keep_aspect_ratio_policy", "stretch") != "stretch"
+    {
+        return Err(Error::format("axes, antialias and keep_aspect_ratio_policy are not read"));
+    }
+    let (mode, ends) = match (mode.as_str(), places.as_str(), n) {
+        ("nearest", "asymmetric", _) if text("nearest_mode", "round_prefer_floor") == "floor" => ("nearest", None),
+        ("linear", "half_pixel" | "align_corners", _) => {
+            let mode = ["linear", "bilinear", "trilinear"].get(n - 1).copied().unwrap_or("linear");
+            (mode, Some(places == "align_corners"))
+        }
+        _ => return Err(Error::format(format!("mode {mode} with {places} places is not read"))),
+    };
+    let shape: Vec<i64> = x.array().shape().iter().map(|&n| n as i64).collect();
+    let sizes = match (call.item(3).is_some(), call.item(2)) {
+        (true, _) => call.sizes(3)?,
+        (false, Some(Item::Tensor { known: Some(scales), .. })) => {
+            let scales = scales.to_f64_vec()?;
+            let sizes = shape.iter().zip(&scales).map(|(&n, s)| (n as f64 * s).floor() as i64);
+            if scales.len() != shape.len() {
+                return Err(Error::format(format!("{} scales for rank {}", scales.len(), shape.len())));
+            }
+            sizes.collect()
+        }
+        _ => return Err(Error::format("it needs sizes, or scales that the file states")),
+    };
+    let (lead, to) = sizes.split_at_checked(2).ok_or_else(|| Error::format("its sizes are too few"))?;
+    if shape.get(..2) != Some(lead) || to.len() != n || to.iter().any(|s| !(1..=MAX_SIZE).contains(s)) {
+        return Err(Error::format(format!("sizes {sizes:?} for an input of {shape:?} are not read")));
+    }
+    let size = Some(esker_ops::Ints::from(to));
+    one(x.interpolate(size, (), mode.to_string(), ends, (), false)?)
+}
+
+fn depth_to_space(call: &mut Call<'_>) -> Result<Vec<Item>> {
+    let mode = call.text("mode").unwrap_or_else(|| "DCR".to_string());
+    if mode != "CRD" {
+        return Err(Error::format(format!("mode {mode} is not read, only CRD")));
+    }
+    one(call.tensor(0)?.pixel_shuffle(call.int("blocksize", 0))?)
 }

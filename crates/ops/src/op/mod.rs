@@ -3,6 +3,7 @@
 pub mod elementwise;
 
 mod activation;
+mod adaptive_pool;
 mod arg_reduce;
 mod arithmetic;
 mod arrange;
@@ -22,6 +23,7 @@ mod elements;
 mod embedding;
 mod fill;
 mod index;
+mod interpolate;
 mod join;
 mod linear;
 mod logcumsumexp;
@@ -34,6 +36,8 @@ mod max_pool;
 mod mean_pool;
 mod norm;
 mod normalize;
+mod pad;
+mod pixel_shuffle;
 mod pool;
 mod product;
 mod products;
