@@ -108,11 +108,11 @@ impl OpRule for StandardizeGrad {
 
     fn infer(&self, x: &[Meta]) -> Result<Metas> {
         let [y, rstd, dy] = inputs(x)?;
-        if y.dtype != dy.dtype || rstd.dtype != statistics(&y)?.dtype {
-            return Err(Error::dtype(format!("{}, {} and {} do not fit", y.dtype, rstd.dtype, dy.dtype)));
-        }
         if y.shape != dy.shape || rstd.shape != statistics(&y)?.shape {
             return Err(Error::shape(format!("{:?}, {:?} and {:?} do not fit", y.shape, rstd.shape, dy.shape)));
+        }
+        if y.dtype != dy.dtype || rstd.dtype != statistics(&y)?.dtype {
+            return Err(Error::dtype(format!("{}, {} and {} do not fit", y.dtype, rstd.dtype, dy.dtype)));
         }
         Ok(smallvec![Meta { device: y.device.meet(rstd.device)?.meet(dy.device)?, ..y }])
     }

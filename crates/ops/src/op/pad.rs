@@ -30,7 +30,9 @@ fn constant<V: Value>(x: &V, side: &Side, value: f64) -> Result<V> {
     let (front, behind) = (side.front.max(0), side.behind.max(0));
     let (cut_front, cut_behind) = (side.front.min(0).saturating_neg(), side.behind.min(0).saturating_neg());
     let kept = size.saturating_sub(cut_front).saturating_sub(cut_behind);
-    if kept.saturating_add(front).saturating_add(behind) < 0 || kept < 0 {
+    let whole = kept.checked_add(front).and_then(|n| n.checked_add(behind));
+    let whole = whole.ok_or_else(|| Error::shape(format!("padding {front} and {behind} is beyond any address")))?;
+    if whole < 0 || kept < 0 {
         return Err(Error::shape(format!(
             "padding {} and {} leaves nothing of dimension {dim}, which has {size}",
             side.front, side.behind
