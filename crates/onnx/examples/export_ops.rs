@@ -102,6 +102,9 @@ fn unspecified(op: &Op, x: &[Array]) -> Option<&'static str> {
         | Op::Argmin(_)
         | Op::Sort(_)
         | Op::MaxPool(_) => values.iter().any(|v| v.is_nan()).then_some("ONNX does not say what NaN does in extremes"),
+        Op::Call(call) if values.is_empty() && format!("{call:?}").contains("reduction: \"mean\"") => {
+            Some("ONNX does not say what the mean of nothing is")
+        }
         Op::Mean(_) | Op::Standardize(_) => {
             values.is_empty().then_some("ONNX does not say what the mean of nothing is")
         }
