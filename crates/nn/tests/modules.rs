@@ -107,6 +107,75 @@ fn convolutions_and_pools_are_pytorchs() {
 }
 
 #[test]
+fn norms_are_pytorchs() {
+    one("BatchNorm1d", BatchNorm1d::new(3).unwrap());
+    one("BatchNorm1d cumulative", BatchNorm1d::new(3).unwrap().momentum(None).without_affine());
+    one("BatchNorm2d", BatchNorm2d::new(3).unwrap().eps(1e-2).momentum(Some(0.3)));
+    let quiet = BatchNorm2d::new(3).unwrap();
+    quiet.eval();
+    one("BatchNorm2d eval", quiet);
+    let untracked = BatchNorm2d::new(3).unwrap().without_running_stats();
+    untracked.eval();
+    one("BatchNorm2d untracked", untracked);
+    one("BatchNorm3d", BatchNorm3d::new(2).unwrap());
+    one("LayerNorm", LayerNorm::new([3, 4]).unwrap().eps(1e-3));
+    one("LayerNorm bias", LayerNorm::new([4]).unwrap().without_bias());
+    one("RMSNorm", RMSNorm::new([4]).unwrap().eps(1e-3));
+    one("RMSNorm plain", RMSNorm::new([3, 4]).unwrap().without_affine());
+    one("GroupNorm", GroupNorm::new(2, 4).unwrap());
+    one("InstanceNorm1d", InstanceNorm1d::new(3));
+    one("InstanceNorm2d", InstanceNorm2d::new(3).affine().unwrap().eps(1e-3));
+    one("InstanceNorm3d", InstanceNorm3d::new(2));
+    one("LocalResponseNorm", LocalResponseNorm { alpha: 0.5, ..LocalResponseNorm::new(3) });
+    let wrong = |m: &dyn Forward, shape: &[usize]| m.forward(&Tensor::zeros(shape).unwrap()).unwrap_err().to_string();
+    let batch = BatchNorm2d::new(3).unwrap();
+    assert_eq!(wrong(&batch, &[2, 3]), "BatchNorm2d: the input must be [n, c, h, w], got [2, 3]");
+    assert!(wrong(&batch, &[1, 3, 1, 1]).contains("one value for each channel"));
+    assert!(wrong(&InstanceNorm2d::new(3), &[2, 4, 2, 2]).contains("3 channels, got [2, 4, 2, 2]"));
+    assert!(GroupNorm::new(3, 4).unwrap_err().to_string().contains("3 groups do not divide 4 channels"));
+}
+
+#[test]
+fn running_statistics_follow_the_batches() {
+    let norm = BatchNorm1d::new(1).unwrap();
+    // Mean 2, variance 4 of two values (unbiased: 8), at momentum 0.1.
+    let x = Tensor::from_slice(&[0f32, 4.0], [2, 1]).unwrap();
+    norm.forward(&x).unwrap();
+    let (mean, var) = norm.running_stats().unwrap();
+    close(&mean, &Tensor::from_vec([0.2f32]).unwrap(), "mean");
+    close(&var, &Tensor::from_vec([0.9 + 0.8f32]).unwrap(), "variance");
+    norm.eval();
+    norm.forward(&x).unwrap();
+    summary(&sequential![norm.clone()], &Tensor::meta_like(DType::F32, [2, 1]).unwrap()).unwrap();
+    assert_eq!(norm.state_dict()["num_batches_tracked"].item().unwrap(), 1.0);
+    norm.train();
+    norm.forward(&Tensor::meta_like(DType::F32, [2, 1]).unwrap()).unwrap();
+    assert_eq!(norm.state_dict()["num_batches_tracked"].item().unwrap(), 1.0, "there were no values");
+    norm.to_dtype(DType::F64).unwrap();
+    norm.forward(&x.cast(DType::F64).unwrap()).unwrap();
+    assert_eq!(norm.running_stats().unwrap().0.dtype(), DType::F64);
+}
+
+#[test]
+fn pads_and_other_sizes_are_pytorchs() {
+    one("AdaptiveAvgPool1d", AdaptiveAvgPool1d::new(3));
+    one("AdaptiveAvgPool2d", AdaptiveAvgPool2d::new((2, 3)));
+    one("AdaptiveMaxPool1d", AdaptiveMaxPool1d::new(4));
+    one("AdaptiveMaxPool2d", AdaptiveMaxPool2d::new(2));
+    one("ZeroPad2d", ZeroPad2d::new([1, 2, 0, -1]));
+    one("ConstantPad1d", ConstantPad1d::new(2, 0.5));
+    one("ReflectionPad2d", ReflectionPad2d::new([1, 2, 2, 0]));
+    one("ReplicationPad3d", ReplicationPad3d::new(1));
+    one("CircularPad1d", CircularPad1d::new([2, 1]));
+    one("Upsample", Upsample::by(2.0));
+    one("Upsample bilinear", Upsample::to([5, 4]).mode("bilinear").align_corners());
+    one("PixelShuffle", PixelShuffle::new(2));
+    one("PixelUnshuffle", PixelUnshuffle::new(2));
+    let error = ReflectionPad1d::new(4).forward(&Tensor::zeros([1, 1, 3]).unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("pad: "), "{error}");
+}
+
+#[test]
 fn distances_are_pytorchs() {
     check("CosineSimilarity", &CosineSimilarity::default(), |m, x| Ok(vec![m.forward(&x[0], &x[1])?]));
     let distance = PairwiseDistance { p: 3.0, keepdim: true, ..Default::default() };
