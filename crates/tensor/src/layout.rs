@@ -121,7 +121,8 @@ impl Layout {
     /// The caller has checked that they lie within the dimension.
     pub fn slice(&self, dim: usize, start: usize, step: isize, len: usize) -> Self {
         let mut out = *self;
-        if len > 0 {
+        // Where there is no element, the offset would lead to none, and strides below 0 lead before the storage.
+        if len > 0 && self.shape.numel() > 0 {
             out.offset = (self.offset as isize + start as isize * self.strides[dim]) as usize;
         }
         out.shape[dim] = len;

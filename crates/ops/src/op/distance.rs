@@ -1,13 +1,18 @@
 //! Lengths, angles and distances of vectors.
 
-use esker_tensor::Error;
+use esker_tensor::{DType, Error};
 
 use super::{function, scalar_like};
 use crate::Ops;
 
+/// The smallest float16 above 0: PyTorch's usual `eps` would round to 0, and vectors without length to NaN.
+const LEAST_F16: f64 = 5.960_464_477_539_063e-8;
+
 function! { Normalize |op, x| {
     let length = x.norm(op.p, op.dim, true)?;
-    x.div(&length.maximum(&scalar_like(&length, op.eps.get())?)?)?
+    let eps = op.eps.get();
+    let eps = if length.meta().dtype == DType::F16 && eps > 0.0 { eps.max(LEAST_F16) } else { eps };
+    x.div(&length.maximum(&scalar_like(&length, eps)?)?)?
 } }
 
 function! { CosineSimilarity |op, a, b| {

@@ -227,7 +227,8 @@ mod spec {
             let loss = t.data.iter().enumerate().map(|(k, t)| {
                 let [a, b] = [a, b].map(|x| &x.data[k * d..(k + 1) * d]);
                 let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-                let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+                let size = |x: &[f64]| dot(x, x) + 1e-12; // PyTorch's guard against vectors without length.
+                let cosine = dot(a, b) / (size(a) * size(b)).sqrt();
                 if *t == 1.0 { 1.0 - cosine } else { (cosine - self.margin.get()).max(0.0) }
             });
             vec![reduce(RefArray::new(&t.shape, loss.collect()), &self.reduction)]
