@@ -27,7 +27,7 @@ struct Args {
     #[arg(long, value_enum, default_value = "esker")]
     text: text::Source,
     /// Steps of training
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 500)]
     steps: u64,
     /// Windows of text per step
     #[arg(long, default_value_t = 32)]

@@ -33,7 +33,7 @@ struct Args {
     /// Seed of the weights, the order of the images, dropout and augmentation
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// A small net for one epoch on 512 of the embedded digits: seconds, for a test
+    /// A small net for three epochs on 512 of the embedded digits: seconds, for a test
     #[arg(long)]
     quick: bool,
     /// Where files are written
@@ -98,7 +98,7 @@ fn net(side: usize, width: usize) -> Result<Sequential> {
 fn train(args: &Args, net: &Sequential, training: &Digits, test: &Digits) -> Result<()> {
     let shift = AUGMENT.shift * training.images.size(-1)? as f32;
     let dataset = TensorDataset::new(vec![training.images.clone(), training.labels.clone()])?;
-    let (epochs, batch) = if args.quick { (1, 32) } else { (args.epochs, args.batch) };
+    let (epochs, batch) = if args.quick { (3, 32) } else { (args.epochs, args.batch) };
     let loader = DataLoader::new(dataset, batch)?.shuffle(args.seed).drop_last(true).prefetch(4);
     let loader = loader.transform(move |mut batch, key| {
         batch[0] = RandomAffine { shift, ..AUGMENT }.apply(&batch[0], key)?;

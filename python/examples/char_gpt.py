@@ -16,7 +16,7 @@ from text import Text, draw, windows, windows_in_order
 
 parser = argparse.ArgumentParser(description="Train a small GPT on text, let it write, and export it to ONNX.")
 parser.add_argument("--text", choices=["esker", "shakespeare"], default="esker", help="the text to learn")
-parser.add_argument("--steps", type=int, default=1000, help="steps of training")
+parser.add_argument("--steps", type=int, default=500, help="steps of training")
 parser.add_argument("--batch", type=int, default=32, help="windows of text per step")
 parser.add_argument("--lr", type=float, default=2e-3, help="the highest learning rate")
 parser.add_argument("--sample", type=int, default=400, help="characters to write after training")

@@ -18,7 +18,7 @@ parser.add_argument("--epochs", type=int, default=5, help="how often each image 
 parser.add_argument("--batch", type=int, default=128, help="images per step")
 parser.add_argument("--lr", type=float, default=4e-3, help="the highest learning rate")
 parser.add_argument("--seed", type=int, default=0, help="of the weights, the order, dropout and augmentation")
-parser.add_argument("--quick", action="store_true", help="a small net for one epoch on 512 embedded digits: seconds")
+parser.add_argument("--quick", action="store_true", help="a small net for three epochs on 512 embedded digits: seconds")
 parser.add_argument("--out", default="target/python/mnist_cnn", help="where files are written")
 
 
@@ -43,7 +43,7 @@ def make_net(side, width):
 def train(args, net, images, labels, test):
     # How far a digit may be turned, shifted, scaled and slanted and still be the same digit.
     augment = RandomAffine(degrees=8.0, shift=0.05 * images.shape[-1], scale=0.08, shear=0.08)
-    epochs, batch = (1, 32) if args.quick else (args.epochs, args.batch)
+    epochs, batch = (3, 32) if args.quick else (args.epochs, args.batch)
     count = len(labels) // batch
     optimizer = optim.AdamW(net.parameters(), lr=args.lr)
     scheduler = optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=count * epochs)

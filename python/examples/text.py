@@ -44,8 +44,8 @@ class Text:
 def windows(text, rows, length):
     """``rows`` windows of ``length`` characters from random places, and the same one character later."""
     starts = esker.randint(0, len(text) - length, (rows, 1))
-    at = starts + esker.arange(length)
-    return text[at], text[at + 1]
+    at = (starts + esker.arange(length)).flatten()
+    return text[at].reshape(rows, length), text[at + 1].reshape(rows, length)
 
 
 def windows_in_order(text, rows, length):
