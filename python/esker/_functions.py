@@ -94,7 +94,7 @@ for _name, _row in _ALIASES.items():
 def where(condition, input=None, other=None):
     """Elements where the condition holds from the second input, else from the third; alone, where it holds."""
     if input is None:
-        return _esker.nonzero(condition).unbind(1)
+        return _esker.nonzero_tuple(condition)
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
         # Two numbers meet in the default dtypes of numbers.
         input = _esker.tensor(input)
@@ -111,7 +111,7 @@ Tensor.where = _where
 
 def _extreme(name, elementwise):
     row, method = getattr(_esker, name), getattr(Tensor, name)
-    whole = getattr(_esker, f"a{name}", None) or (lambda x: -_esker.amax(-x))
+    whole = getattr(_esker, f"a{name}")
 
     def function(input, *args, **kwargs):
         # The row is along a dimension; without one it is over all, and with a tensor elementwise.
@@ -129,24 +129,6 @@ def _extreme(name, elementwise):
 
 max = _extreme("max", _esker.maximum)
 min = _extreme("min", _esker.minimum)
-
-
-def _arg_extreme(name):
-    row = getattr(_esker, name)
-
-    def function(input, dim=None, keepdim=False):
-        # The row is along a dimension; without one PyTorch gives the index among all elements.
-        if dim is not None:
-            return row(input, dim, keepdim)
-        index = row(input.reshape(-1), 0)
-        return index.reshape((1,) * input.ndim) if keepdim else index
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{row.__doc__} Without ``dim``, among all elements."
-    return _both(function)
-
-
-argmax, argmin = _arg_extreme("argmax"), _arg_extreme("argmin")
 
 
 @_both
@@ -243,6 +225,262 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
         raise ValueError(f'norm: p is a number or "fro", got {p!r}')
     input = input if dtype is None else input.to(dtype)
     return _esker.norm(input, 2.0 if p in ("fro", None) else p, dim, keepdim)
+
+
+@_both
+def sort(input, dim=-1, descending=False, stable=False):
+    """Sorted along a dimension, with the places the elements came from. ``stable`` may be given without ``dim``."""
+    return _esker.sort(input, dim, descending, stable)
+
+
+@_both
+def bernoulli(input, p=None, *, generator=None):
+    """1 with the probability that the input gives, or ``p``, else 0."""
+    return _esker.bernoulli(input if p is None else _esker.full_like(input, p))
+
+
+@_both
+def masked_fill(input, mask, value):
+    """Elements where the mask holds replaced by a value, which may be a tensor with a gradient."""
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise _esker.ShapeError(f"masked_fill: a single value was needed, got {list(value.shape)}")
+        return _esker.where_cond(mask, value.to(input.dtype), input)
+    return _esker.masked_fill(input, mask, value)
+
+
+_in_place("masked_fill")
+
+
+@_both
+def index_fill(input, dim, index, value):
+    """One value, which may be a tensor with a gradient, in the slices ``index`` of a dimension."""
+    if not isinstance(value, Tensor):
+        return _esker.index_fill(input, dim, index, value)
+    size = input.shape[dim] if input.ndim else 1
+    chosen = _esker.index_fill(_esker.zeros(size, dtype=_esker.bool), 0, index, 1.0)
+    shape = [1] * input.ndim
+    if shape:
+        shape[dim] = size
+    return _esker.where_cond(chosen.reshape(shape), value.to(input.dtype), input)
+
+
+_in_place("index_fill")
+
+
+@_both
+def nonzero(input, *, as_tuple=False):
+    """Coordinates of the elements other than 0, one row each; or one vector for each dimension."""
+    return _esker.nonzero_tuple(input) if as_tuple else _esker.nonzero(input)
+
+
+@_both
+def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
+    """The different elements in order; with which each element is, and how often each occurs, if asked."""
+    found = _esker.unique(input, sorted, return_inverse, return_counts, dim)
+    return found[0] if len(found) == 1 else found
+
+
+@_both
+def index_put(input, indices, values, accumulate=False):
+    """``input`` with ``values`` in place of (or added to) the elements that the index tensors name."""
+    values = values if isinstance(values, Tensor) else _esker.full((), values, dtype=input.dtype)
+    return _esker.index_put([input, *indices, values], accumulate)
+
+
+_in_place("index_put")
+
+
+@_both
+def rot90(input, k=1, dims=(0, 1)):
+    """Turned by ``k`` quarters in a plane."""
+    a, b = dims
+    k %= 4
+    if k == 0:
+        return input.clone()
+    if k == 2:
+        return input.flip((a, b))
+    return input.transpose(a, b).flip(a) if k == 1 else input.transpose(a, b).flip(b)
+
+
+@_both
+def tensor_split(input, indices_or_sections, dim=0):
+    """Cut along a dimension into so many parts of nearly one size, or at places."""
+    size = input.shape[dim]
+    if isinstance(indices_or_sections, Tensor):
+        indices_or_sections = indices_or_sections.tolist()
+    if isinstance(indices_or_sections, int):
+        n = indices_or_sections
+        small, more = divmod(size, n)
+        sizes = [small + 1] * more + [small] * (n - more)
+        cuts = [_builtins.sum(sizes[:i]) for i in range(1, n)]
+    else:
+        cuts = [slice(None, c).indices(size)[1] for c in indices_or_sections]
+    ends = [*cuts, size]
+    starts = [0, *cuts]
+    return tuple(input.narrow(dim, s, _builtins.max(0, e - s)) for s, e in zip(starts, ends))
+
+
+@_both
+def squeeze(input, dim=None):
+    """Without dimensions of size 1: all of them, or those named, of which there may be none."""
+    if dim == ():
+        return input
+    return _esker.squeeze(input, dim)
+
+
+@_both
+def float_power(input, exponent):
+    """``input^exponent`` in float64, whatever the inputs are."""
+    double = [x.to(_esker.float64) if isinstance(x, Tensor) else x for x in (input, exponent)]
+    return _esker.float_power(*double)
+
+
+@_both
+def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
+    """Each element repeated, as often for all or each as often as a tensor says."""
+    if repeats is None:
+        input, repeats = _esker.arange(len(input)), input
+    if isinstance(repeats, Tensor):
+        if repeats.numel() == 1:
+            repeats = int(repeats)
+        else:
+            input, dim = (input.reshape(-1), 0) if dim is None else (input, dim)
+            places = [i for i, n in enumerate(repeats.tolist()) for _ in range(n)]
+            return _esker.index_select(input, dim, _esker.tensor(places, dtype=_esker.int64))
+    return _esker.repeat_interleave(input, repeats, dim)
+
+
+@_function
+def normal(mean, std=1.0, size=None, *, generator=None, dtype=None, device=None, requires_grad=False):
+    """Normal random numbers of one mean and deviation, or with a tensor of them."""
+    if size is None:
+        like = mean if isinstance(mean, Tensor) else std
+        if not isinstance(like, Tensor):
+            raise TypeError("normal: the argument size is missing")
+        shape = broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
+        return _esker.randn(shape, dtype=like.dtype) * std + mean
+    return _esker.normal(mean, std, size, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+@_function
+def tensordot(a, b, dims=2):
+    """Sums of products over the last ``dims`` dimensions of one and the first of the other, or over those listed."""
+    if isinstance(dims, int):
+        return _esker.tensordot(a, b, dims)
+    left, right = ([d] if isinstance(d, int) else list(d) for d in dims)
+    return _esker.tensordot(a, b, dims_a=left, dims_b=right)
+
+
+@_function
+def cdist(x1, x2, p=2.0, compute_mode=None):
+    """Distances of every row of one from every row of the other; ``compute_mode`` only chooses how in PyTorch."""
+    return _esker.cdist(x1, x2, p)
+
+
+@_both
+def diff(input, n=1, dim=-1, prepend=None, append=None):
+    """Differences of neighbours along a dimension, ``n`` times."""
+    ends = [x for x in (prepend, input, append) if x is not None]
+    input = _esker.cat(ends, dim) if len(ends) > 1 else input
+    for _ in range(n):
+        size = input.shape[dim]
+        later, earlier = input.narrow(dim, _builtins.min(1, size), _builtins.max(0, size - 1)), input.narrow(dim, 0, _builtins.max(0, size - 1))
+        input = later != earlier if input.dtype is _esker.bool else later - earlier
+    return input
+
+
+@_function
+def hstack(tensors):
+    """Side by side: along the second dimension, of vectors along the first."""
+    tensors = [t.reshape(1) if t.ndim == 0 else t for t in tensors]
+    return _esker.cat(tensors, 0 if tensors[0].ndim == 1 else 1)
+
+
+@_function
+def vstack(tensors):
+    """One below the other: along the first dimension, vectors as rows."""
+    return _esker.cat([t.reshape(1, -1) if t.ndim < 2 else t for t in tensors], 0)
+
+
+row_stack = vstack
+__all__.append("row_stack")
+
+
+@_function
+def dstack(tensors):
+    """Behind one another: along the third dimension."""
+    deep = [t.reshape(1, -1, 1) if t.ndim < 2 else t.unsqueeze(2) if t.ndim == 2 else t for t in tensors]
+    return _esker.cat(deep, 2)
+
+
+@_function
+def column_stack(tensors):
+    """Vectors as columns, matrices side by side."""
+    return _esker.cat([t.reshape(-1, 1) if t.ndim < 2 else t for t in tensors], 1)
+
+
+def _at_least(rank):
+    def function(*tensors):
+        tensors = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+        out = []
+        for t in tensors:
+            if t.ndim == 0:
+                t = t.reshape((1,) * rank)
+            elif t.ndim == 1 and rank > 1:
+                t = t.unsqueeze(0)
+            if t.ndim == 2 and rank == 3:
+                t = t.unsqueeze(2)
+            out.append(t)
+        return out[0] if len(out) == 1 else tuple(out)
+
+    function.__name__ = f"atleast_{rank}d"
+    function.__doc__ = f"With at least {rank} dimensions."
+    return _function(function)
+
+
+atleast_1d, atleast_2d, atleast_3d = _at_least(1), _at_least(2), _at_least(3)
+
+
+@_both
+def fliplr(input):
+    """With columns in reverse order."""
+    return input.flip(1)
+
+
+@_both
+def flipud(input):
+    """With rows in reverse order."""
+    return input.flip(0)
+
+
+def _factors(input, *factors):
+    """Factors as PyTorch reads them: of integer tensors, whole."""
+    return factors if input.is_floating_point() else tuple(int(f) for f in factors)
+
+
+@_both
+def addmv(input, mat, vec, *, beta=1, alpha=1):
+    """``beta * input + alpha * (mat x vec)``."""
+    beta, alpha = _factors(input, beta, alpha)
+    product = _esker.mv(mat, vec) * alpha
+    return product if beta == 0 else input * beta + product
+
+
+@_both
+def addr(input, vec1, vec2, *, beta=1, alpha=1):
+    """``beta * input + alpha * (vec1 outer vec2)``."""
+    beta, alpha = _factors(input, beta, alpha)
+    product = _esker.outer(vec1, vec2) * alpha
+    return product if beta == 0 else input * beta + product
+
+
+@_both
+def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
+    """``beta * input + alpha * sum(batch1 x batch2)``."""
+    beta, alpha = _factors(input, beta, alpha)
+    product = _esker.bmm(batch1, batch2).sum(0) * alpha
+    return product if beta == 0 else input * beta + product
 
 
 @_both
@@ -345,8 +583,6 @@ def broadcast_tensors(*tensors):
 @_function
 def broadcast_shapes(*shapes):
     """The common shape that shapes broadcast to."""
-    from ._tensor import Size
-
     shapes = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
     rank = _builtins.max((len(s) for s in shapes), default=0)
     out = [1] * rank
@@ -355,7 +591,7 @@ def broadcast_shapes(*shapes):
             if n != 1 and out[-i] not in (1, n):
                 raise _esker.ShapeError(f"the shapes {[list(s) for s in shapes]} do not broadcast")
             out[-i] = n if out[-i] == 1 else out[-i]
-    return Size(out)
+    return tuple(out)
 
 
 @_function

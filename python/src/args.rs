@@ -122,8 +122,8 @@ pub(crate) fn is_numpy_scalar(obj: &Bound<'_, PyAny>) -> bool {
 }
 
 /// Numbers among tensors as tensors, weak as in PyTorch: a number changes the dtype of the tensors it meets only if its
-/// kind (bool, integer, float) is above theirs. Tensors from place `from` on count.
-pub(crate) fn settle(operands: SmallVec<[Operand; 4]>, from: usize) -> PyResult<Tensors> {
+/// kind (bool, integer, float) is above theirs. The tensors with a bit in `weak` count.
+pub(crate) fn settle(operands: SmallVec<[Operand; 4]>, weak: u64) -> PyResult<Tensors> {
     if operands.iter().all(|o| matches!(o, Operand::Tensor(_))) {
         return Ok(operands
             .into_iter()
@@ -137,7 +137,7 @@ pub(crate) fn settle(operands: SmallVec<[Operand; 4]>, from: usize) -> PyResult<
     for (i, o) in operands.iter().enumerate() {
         let Operand::Tensor(t) = o else { continue };
         device = t.device();
-        if i >= from {
+        if weak >> i & 1 == 1 {
             let join = if t.rank() == 0 { &mut scalar } else { &mut whole };
             *join = Some(join.map_or(t.dtype(), |d: DType| d.promote(t.dtype())));
         }

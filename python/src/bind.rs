@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use esker::autograd::dispatch;
 use esker::ops::MapOp;
-use esker::ops::signature::{Attr, AttrKind, Outputs, ParamKind, Signature};
+use esker::ops::signature::{Attr, AttrKind, Outputs, Param, ParamKind, Signature};
 use esker::{DType, Tensor};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
@@ -36,8 +36,8 @@ pub(crate) struct Binding {
     orders: [Vec<u8>; 2],
     /// The positions in each whose list may be written out.
     spread: [Vec<u8>; 2],
-    /// The tensors whose dtypes plain numbers take.
-    weak_from: usize,
+    /// A bit for each tensor whose dtype plain numbers take: masks and places do not count.
+    weak: u64,
     /// Takes a `dtype` that the input is cast to first.
     casts: bool,
     /// Makes a new tensor, which may be a leaf.
@@ -67,13 +67,13 @@ impl Binding {
         let spread =
             |order: &[usize]| (0..order.len()).filter(|&i| rows::spreads(sig, order, i)).map(|i| i as u8).collect();
         let small = |order: &[usize]| order.iter().map(|&i| i as u8).collect();
-        let first_is_condition = sig.params.first().is_some_and(|p| p.name == "condition");
+        let counts = |(i, p): (usize, &Param)| u64::from(!rows::NO_DTYPE_FOR_NUMBERS.contains(&p.name)) << i.min(63);
         Self {
             sig,
             names,
             orders: [small(&function), small(&method)],
             spread: [spread(&function), spread(&method)],
-            weak_from: usize::from(first_is_condition),
+            weak: sig.params.iter().enumerate().map(counts).sum(),
             casts: rows::TAKES_DTYPE.contains(&sig.name),
             makes: sig.params.iter().any(|p| p.name == "dtype"),
             named: rows::VALUES_AND_INDICES.contains(&sig.name),
@@ -106,6 +106,8 @@ struct Given<'a, 'py> {
     dtype: Option<Object<'a, 'py>>,
     /// What `add` and `sub` multiply their second input by.
     alpha: Option<Object<'a, 'py>>,
+    /// Where a row that follows its input's place puts its result.
+    device: Option<Object<'a, 'py>>,
     requires_grad: bool,
 }
 
@@ -118,7 +120,8 @@ impl<'a, 'py> Given<'a, 'py> {
         args: &[Object<'a, 'py>],
         keywords: Option<(Borrowed<'_, 'py, PyTuple>, &[Object<'a, 'py>])>,
     ) -> PyResult<Self> {
-        let mut given = Self { places: [None; MOST], spread: None, dtype: None, alpha: None, requires_grad: false };
+        let mut given =
+            Self { places: [None; MOST], spread: None, dtype: None, alpha: None, device: None, requires_grad: false };
         given.places[0] = slf;
         let order = &b.orders[usize::from(way != Way::Function)];
         for (i, arg) in args.iter().enumerate() {
@@ -170,6 +173,7 @@ impl<'a, 'py> Given<'a, 'py> {
         match &*name.cast::<PyString>()?.to_cow()? {
             "dtype" if b.casts => self.dtype = (!value.is_none()).then_some(value),
             "alpha" if rows::TAKES_ALPHA.contains(&b.sig.name) => self.alpha = Some(value),
+            "device" if b.makes => self.device = (!value.is_none()).then_some(value),
             "requires_grad" if b.makes => self.requires_grad = value.is_truthy()?,
             other if rows::IGNORED_WHEN_NONE.contains(&other) && value.is_none() => {}
             other => {
@@ -183,7 +187,7 @@ impl<'a, 'py> Given<'a, 'py> {
     /// The tensors, with a bit for each that is there.
     fn tensors(&self, b: &Binding) -> PyResult<(SmallVec<[Tensor; 4]>, u64)> {
         let mut operands: SmallVec<[Operand; 4]> = SmallVec::new();
-        let mut mask = 0;
+        let (mut mask, mut weak) = (0, 0);
         for (i, p) in b.sig.params.iter().enumerate() {
             match (p.kind, self.places[i]) {
                 (ParamKind::Attr(_), _) => break,
@@ -196,12 +200,14 @@ impl<'a, 'py> Given<'a, 'py> {
                 (ParamKind::Tensor, None) => return Err(b.error(format!("the argument {} is missing", p.name))),
                 (_, Some(o)) => {
                     let Some(x) = operand(&o)? else { return Err(self.wrong(b, p.name, "a tensor", &o)) };
-                    operands.push(x);
+                    let counts = b.weak >> i & 1;
+                    weak |= counts << operands.len();
+                    operands.push(if counts == 0 { place(x)? } else { x });
                     mask |= 1 << i;
                 }
             }
         }
-        Ok((settle(operands, b.weak_from)?, mask))
+        Ok((settle(operands, weak)?, mask))
     }
 
     fn list(&self, b: &Binding, i: usize, given: Option<Object<'a, 'py>>) -> PyResult<SmallVec<[Tensor; 4]>> {
@@ -282,6 +288,16 @@ fn default_of(b: &Binding, default: &Attr) -> Attr {
     }
 }
 
+/// Places as int64, which smaller integers may stand for.
+fn place(x: Operand) -> PyResult<Operand> {
+    match x {
+        Operand::Tensor(t) if matches!(t.dtype(), DType::U8 | DType::I8 | DType::I16 | DType::I32) => {
+            cast(&t, DType::I64).map(Operand::Tensor).py()
+        }
+        x => Ok(x),
+    }
+}
+
 /// Calls a row.
 fn call<'py>(
     py: Python<'py>,
@@ -298,7 +314,7 @@ fn call<'py>(
     }
     if let (Some(alpha), Some(last)) = (given.alpha, x.last_mut()) {
         let factor = operand(&alpha)?.ok_or_else(|| takes(&format!("{}: alpha", b.sig.name), "a number", &alpha))?;
-        let pair = settle(smallvec![Operand::Tensor(last.clone()), factor], 0)?;
+        let pair = settle(smallvec![Operand::Tensor(last.clone()), factor], u64::MAX)?;
         *last = apply(py, MapOp::Mul.into(), &[&pair[0], &pair[1]])?;
     }
     let op = b.sig.op(given.attrs(b)?, mask).py()?;
@@ -315,7 +331,11 @@ fn call<'py>(
     let single = b.sig.outputs == Outputs::Count(1);
     match (single, outs.len()) {
         (true, 1) => {
-            let made = wrap(py, outs.into_iter().next().ok_or_else(|| b.error("gave nothing".into()))?)?;
+            let mut made = outs.into_iter().next().ok_or_else(|| b.error("gave nothing".into()))?;
+            if let Some(device) = given.device {
+                made = made.to_device(crate::dtype::to_device(&device)?).py()?;
+            }
+            let made = wrap(py, made)?;
             if given.requires_grad {
                 made.bind(py).call_method1("requires_grad_", (true,))?;
             }

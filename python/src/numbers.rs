@@ -17,7 +17,7 @@ fn binary(slf: &Bound<'_, PyTensor>, other: &Bound<'_, PyAny>, op: Op, reflected
     let py = slf.py();
     let Some(y) = operand_or_array(other)? else { return Ok(py.NotImplemented()) };
     let x = Operand::Tensor(slf.get().get());
-    let pair = settle(if reflected { smallvec![y, x] } else { smallvec![x, y] }, 0)?;
+    let pair = settle(if reflected { smallvec![y, x] } else { smallvec![x, y] }, u64::MAX)?;
     Ok(wrap(py, apply(py, op, &[&pair[0], &pair[1]])?)?.into_any())
 }
 
@@ -49,7 +49,7 @@ fn in_place(slf: &Bound<'_, PyTensor>, name: &str, other: &Bound<'_, PyAny>, op:
     let Some(y) = operand_or_array(other)? else {
         return Err(type_error(format!("{name} takes a tensor or a number, got {}", type_name(other))));
     };
-    let pair = settle(smallvec![Operand::Tensor(slf.get().get()), y], 0)?;
+    let pair = settle(smallvec![Operand::Tensor(slf.get().get()), y], u64::MAX)?;
     let new = apply(slf.py(), op, &[&pair[0], &pair[1]])?;
     drop(pair);
     slf.get().assign(name, new)

@@ -116,6 +116,9 @@ const IN_PLACE: &[&str] = &[
     "mish",
 ];
 
+/// Tensors whose dtypes say nothing of the plain numbers beside them.
+pub(crate) const NO_DTYPE_FOR_NUMBERS: &[&str] = &["condition", "mask", "index", "indices"];
+
 /// Rows whose tensors may be written out: `einsum(text, a, b)`.
 pub(crate) const TENSORS_WRITTEN_OUT: &[&str] = &["einsum", "meshgrid", "block_diag", "cartesian_prod"];
 

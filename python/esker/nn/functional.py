@@ -98,6 +98,31 @@ max_pool1d, max_pool2d = _max_pool(1), _max_pool(2)
 adaptive_max_pool1d, adaptive_max_pool2d = _adaptive_max_pool(1), _adaptive_max_pool(2)
 
 
+def _pair(value):
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+
+
+def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
+    """Windows of ``[n, c, h, w]`` as columns ``[n, c * taps, windows]``."""
+    single = input.ndim == 3
+    x = input.unsqueeze(0) if single else input
+    if x.ndim != 4:
+        raise ValueError(f"unfold takes a 3-d or 4-d input, got {list(input.shape)}")
+    kernel, dilation, padding, stride = map(_pair, (kernel_size, dilation, padding, stride))
+    x = pad(x, (padding[1], padding[1], padding[0], padding[0])) if any(padding) else x
+    for dim in (2, 3):
+        k, d = kernel[dim - 2], dilation[dim - 2]
+        x = x.unfold(dim, d * (k - 1) + 1, stride[dim - 2])[..., ::d]
+    n, c, h, w = x.shape[:4]
+    columns = x.permute(0, 1, 4, 5, 2, 3).reshape(n, c * kernel[0] * kernel[1], h * w)
+    return columns.squeeze(0) if single else columns
+
+
+def pad(input, pad, mode="constant", value=None):
+    """With more elements at the edges; ``pad`` gives the last dimension's two edges first."""
+    return _esker.pad(input, tuple(pad), mode, 0.0 if value is None else value)
+
+
 def dropout(input, p=0.5, training=True, inplace=False):
     """In training, zeroes elements with probability ``p`` and scales the rest."""
     return _esker.dropout(input, p, training)
@@ -125,6 +150,8 @@ def alpha_dropout(input, p=0.5, training=False, inplace=False):
     """Dropout that keeps mean and variance of self-normalising nets (Klambauer et al., 2017)."""
     if not training or p == 0:
         return input
+    if p == 1:
+        return input * 0
     low = -1.7580993408473766
     keep = _esker.rand_like(input.detach()) >= p
     a = ((1 - p) * (1 + p * low**2)) ** -0.5
