@@ -642,3 +642,59 @@ def seed():
 def initial_seed():
     """The seed of the random generator of this thread."""
     return _esker._rng_state()[0]
+
+
+@_function
+class Generator:
+    """A random generator of one's own, for loaders and splits: a seed and a count of draws."""
+
+    def __init__(self, device="cpu"):
+        self._state = (0, 0)
+
+    def manual_seed(self, seed):
+        """Starts again from a seed."""
+        self._state = (seed & (2**64 - 1), 0)
+        return self
+
+    def initial_seed(self):
+        """The seed."""
+        return self._state[0]
+
+    def get_state(self):
+        """Seed and count."""
+        return self._state
+
+    def set_state(self, state):
+        """Goes on from seed and count."""
+        self._state = tuple(state)
+
+    def permutation(self, n):
+        """The integers from 0 to below ``n`` in random order."""
+        before = _esker._rng_state()
+        _esker._set_rng_state(*self._state)
+        try:
+            return _esker.randperm(n)
+        finally:
+            self._state = _esker._rng_state()
+            _esker._set_rng_state(*before)
+
+
+@_function
+def get_rng_state():
+    """The state of this thread's random generator: seed and count of draws."""
+    return _esker._rng_state()
+
+
+@_function
+def set_rng_state(new_state):
+    """Sets the state of this thread's random generator."""
+    _esker._set_rng_state(*new_state)
+
+
+@_function
+def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None, sci_mode=None):
+    """How tensors print from now on: digits, from how many elements on in short, items at the ends, characters a line."""
+    preset = {"default": (4, 1000, 3, 80), "short": (2, 1000, 2, 80), "full": (4, 2**62, 3, 80), None: (4, 1000, 3, 80)}
+    given = (precision, threshold, edgeitems, linewidth)
+    options = [p if g is None else g for g, p in zip(given, preset[profile])]
+    _esker._set_print_options(*(int(_builtins.min(o, 2**62)) for o in options))

@@ -63,6 +63,7 @@ fn _esker(m: &Bound<'_, PyModule>) -> PyResult<()> {
         data::_random_affine,
         buffer::from_numpy,
         dlpack::from_dlpack,
+        show::_set_print_options,
         state::_save_state,
         state::_load_state,
         state::_state_bytes,

@@ -1,6 +1,8 @@
 //! Printing, as PyTorch prints.
 
+use esker::autograd::{PrintOptions, set_print_options};
 use esker::{DType, Device, Tensor};
+use pyo3::prelude::*;
 
 /// `tensor(...)` with Python's words for what is not default.
 pub(crate) fn text(t: &Tensor) -> String {
@@ -34,4 +36,10 @@ fn sizes_in_parentheses(text: &str) -> String {
     let Some((sizes, rest)) = tail.split_once(']') else { return text.to_owned() };
     let comma = if sizes.is_empty() || sizes.contains(',') { "" } else { "," };
     format!("{head}size=({sizes}{comma}){rest}")
+}
+
+/// Sets how tensors print.
+#[pyfunction]
+pub(crate) fn _set_print_options(precision: usize, threshold: usize, edge_items: usize, line_width: usize) {
+    set_print_options(PrintOptions { precision, threshold, edge_items, line_width });
 }

@@ -133,3 +133,17 @@ def test_every_row_is_there_with_a_signature():
         row = getattr(esker._esker, name)
         assert callable(row) and row.__doc__, name
         assert inspect.signature(row).parameters or name in (), name
+
+
+def test_print_options():
+    esker.set_printoptions(precision=2)
+    assert repr(esker.tensor([1.0, 2.5])) == "tensor([1.00, 2.50])"
+    esker.set_printoptions(profile="default")
+    assert repr(esker.tensor([1.0, 2.5])) == "tensor([1.0000, 2.5000])"
+
+
+def test_generators_of_ones_own():
+    first, again = (esker.Generator().manual_seed(3).permutation(9).tolist() for _ in range(2))
+    esker.manual_seed(1)
+    before = esker.get_rng_state()
+    assert first == again and sorted(first) == list(range(9)) and esker.get_rng_state() == before
