@@ -223,3 +223,18 @@ pub(crate) fn _checkpoint<'py>(
         results.into_iter().next().ok_or_else(|| Error::autograd("checkpoint: the function gave nothing")).py()?;
     Ok(wrap(py, only)?.into_bound(py).into_any())
 }
+
+/// Batch normalisation by the batch's own statistics: the result, and mean and variance that running ones follow.
+#[pyfunction]
+#[pyo3(signature = (input, weight, bias, eps))]
+pub(crate) fn _batch_norm_train(
+    py: Python<'_>,
+    input: &Bound<'_, PyTensor>,
+    weight: Option<&Bound<'_, PyTensor>>,
+    bias: Option<&Bound<'_, PyTensor>>,
+    eps: f64,
+) -> PyResult<Py<PyTuple>> {
+    let (x, w, b) = (input.get().get(), weight.map(|w| w.get().get()), bias.map(|b| b.get().get()));
+    let (y, mean, variance) = py.detach(|| x.batch_norm_train(w.as_ref(), b.as_ref(), eps)).py()?;
+    crate::tensor::wrap_all(py, [y, mean, variance])
+}

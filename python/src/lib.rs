@@ -71,6 +71,7 @@ fn _esker(m: &Bound<'_, PyModule>) -> PyResult<()> {
         optim::_clip_grad_norm,
         optim::_clip_grad_value,
         function::_apply_function,
+        function::_batch_norm_train,
         function::_checkpoint,
         graph::_capture,
         graph::_load_onnx,

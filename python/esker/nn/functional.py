@@ -85,17 +85,33 @@ def _max_pool(n):
     return pool
 
 
+def _whole(input, output_size, n):
+    """Output sizes with None as the input's own."""
+    if not isinstance(output_size, (tuple, list)):
+        return output_size
+    return tuple(m if k is None else k for k, m in zip(output_size, input.shape[-n:], strict=True))
+
+
 def _adaptive_max_pool(n):
     def pool(input, output_size, return_indices=False):
         name = f"adaptive_max_pool{n}d_with_indices" if return_indices else f"adaptive_max_pool{n}d"
-        return getattr(_esker, name)(input, output_size)
+        return getattr(_esker, name)(input, _whole(input, output_size, n))
 
     pool.__name__, pool.__doc__ = f"adaptive_max_pool{n}d", "The largest over windows that make a size."
     return pool
 
 
+def _adaptive_avg_pool(n):
+    def pool(input, output_size):
+        return getattr(_esker, f"adaptive_avg_pool{n}d")(input, _whole(input, output_size, n))
+
+    pool.__name__, pool.__doc__ = f"adaptive_avg_pool{n}d", "Means over windows that make a size."
+    return pool
+
+
 max_pool1d, max_pool2d = _max_pool(1), _max_pool(2)
 adaptive_max_pool1d, adaptive_max_pool2d = _adaptive_max_pool(1), _adaptive_max_pool(2)
+adaptive_avg_pool1d, adaptive_avg_pool2d = _adaptive_avg_pool(1), _adaptive_avg_pool(2)
 
 
 def _pair(value):
