@@ -21,15 +21,31 @@ import esker
 
 warnings.filterwarnings("ignore")
 
-# By dtype: relative to the value, and absolute.
+# By dtype: relative to the value, and to the largest value (sums that cancel carry the error of their largest part).
 TOLERANCE = {torch.float32: (1e-4, 2e-5), torch.float64: (1e-9, 1e-10)}
 
 # Results that differ from one library's generator to the other's: shape and dtype are compared.
 RANDOM = re.compile(r"dropout|rand|normal|uniform|bernoulli|multinomial|^empty|empty_like|new_empty|rrelu|exponential|cauchy|geometric")
 
 
+# Samples whose arguments stand in another order than the function's own, and what is no function but an attribute.
+ADAPTED = {
+    "where": lambda x, condition, other: esker.where(condition, x, other),
+    "einsum": lambda operands, equation: esker.einsum(equation, *operands),
+    "nn.functional.embedding": lambda weight, index, **kwargs: esker.nn.functional.embedding(index, weight, **kwargs),
+    "T": lambda x: x.T,
+    "mT": lambda x: x.mT,
+}
+
+# What has the name in Esker and is not the op of the samples: views of memory that Esker's values do not have, results
+# that are no tensors, and changes in place (which need `no_grad` for a leaf).
+LEFT_OUT = re.compile(r"^(as_strided\[partial_views\]|broadcast_shapes|zero_|uniform|normal(\[.*\])?|float_power)$")
+
+
 def find(name):
     """Esker's function of PyTorch's name, or None."""
+    if name in ADAPTED:
+        return ADAPTED[name]
     place = esker
     for part in name.split("."):
         place = getattr(place, part, None)
@@ -71,12 +87,12 @@ class Differs(Exception):
     """What is not equal."""
 
 
-def compare(got, want, what, values=True):
-    """Raises `Differs` unless two results are equal."""
+def compare(got, want, what, values=True, exact=None):
+    """Raises `Differs` unless two results are equal; `exact` gives PyTorch's result in f64, for those that are far apart."""
     got, want = tree_flatten(got)[0], tree_flatten(want)[0]
     if len(got) != len(want):
         raise Differs(f"{what}: {len(got)} results, {len(want)} expected")
-    for g, w in zip(got, want):
+    for i, (g, w) in enumerate(zip(got, want)):
         if not isinstance(w, torch.Tensor):
             if isinstance(g, esker.Tensor):
                 g = g.item()
@@ -91,8 +107,13 @@ def compare(got, want, what, values=True):
             raise Differs(f"{what}: shape {tuple(g.shape)}, expected {tuple(w.shape)}")
         if values:
             rtol, atol = TOLERANCE.get(w.dtype, (0, 0))
+            atol *= max(1.0, w.detach().abs().nan_to_num(0, 0, 0).max().item() if rtol and w.numel() else 1.0)
             a, b = torch.tensor(g.detach().tolist(), dtype=w.dtype).reshape(w.shape), w.detach()
             if not torch.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True):
+                if exact and w.dtype == torch.float32:
+                    truth = tree_flatten(exact())[0][i].detach()
+                    if (a - truth).abs().max() <= 4 * (b - truth).abs().max():
+                        continue  # Rounding carries PyTorch itself as far.
                 raise Differs(f"{what}: values, largest difference {(a.double() - b.double()).abs().max().item():.3g}")
 
 
@@ -105,38 +126,55 @@ def floats(result):
     return [x for x in tree_flatten(result)[0] if hasattr(x, "requires_grad") and x.requires_grad]
 
 
-def check(ours, op, sample, gradients):
+def double(value):
+    """An argument in f64, as a leaf of its own."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        return value.detach().double().requires_grad_(value.requires_grad)
+    return torch.float64 if value is torch.float32 else value
+
+
+def gradients(result, leaves):
+    """Of the weighted sum of all results that have a history, by each leaf."""
+    total = sum((w * weights(w)).sum() for w in floats(result))
+    found = torch.autograd.grad(total, leaves, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, found)]
+
+
+def check(ours, op, sample, differentiable):
     """Compares one sample; returns False when PyTorch itself refuses it."""
     seen = {}
     inputs = [to_esker(x, seen) for x in (sample.input, *sample.args)]
     kwargs = {name: to_esker(x, seen) for name, x in sample.kwargs.items()}
     leaves = [pair for pair in seen.values() if pair[0].requires_grad]
-    for theirs, _ in leaves:
-        theirs.grad = None  # Samples may share tensors.
     try:
         want = op.op(sample.input, *sample.args, **sample.kwargs)
     except Exception:
         return False
     got = ours(*inputs, **kwargs)
-    random = bool(RANDOM.search(op.name))
-    compare(got, want, "forward", values=not random)
-    if random or not gradients or not leaves:
+
+    twins = {key: double(pair[0]) for key, pair in seen.items()}
+
+    def exact():
+        swap = lambda x: twins.get(id(x), double(x))
+        args = tree_map(swap, (sample.input, *sample.args))
+        return op.op(*args, **tree_map(swap, sample.kwargs))
+
+    random = bool(RANDOM.search(op.name)) or bool(sample.kwargs.get("dropout_p"))
+    compare(got, want, "forward", not random, exact)
+    if random or not differentiable or not leaves or not floats(want):
         return True
     theirs, mine = floats(want), floats(got)
-    if not theirs:
-        return True
     if len(theirs) != len(mine):
         raise Differs(f"gradient: {len(mine)} results have a history, {len(theirs)} expected")
-    sum((w * weights(w)).sum() for w in theirs).backward()
+    expected = gradients(want, [t for t, _ in leaves])
     total = None
     for g, w in zip(mine, theirs):
         part = (g * esker.from_dlpack(weights(w).contiguous())).sum()
         total = part if total is None else total + part
     total.backward()
-    for i, (t, e) in enumerate(leaves):
-        want = torch.zeros_like(t) if t.grad is None else t.grad
-        got = esker.zeros_like(e.detach()) if e.grad is None else e.grad
-        compare(got, want, f"gradient by leaf {i}")
+    found = [esker.zeros_like(e.detach()) if e.grad is None else e.grad for _, e in leaves]
+    doubles = [twins[id(t)] for t, _ in leaves]
+    compare(found, expected, "gradient", exact=lambda: gradients(exact(), doubles))
     return True
 
 
@@ -146,16 +184,16 @@ def walk(only=None, dtype=torch.float32, limit=None):
         if only and not re.search(only, op.name) or dtype not in op.supported_dtypes("cpu"):
             continue
         ours = find(op.name)
-        if ours is None:
-            continue
-        gradients = dtype in op.supported_backward_dtypes("cpu") and op.supports_autograd and dtype.is_floating_point
-        torch.manual_seed(0)
         label = op.name + (f"[{op.variant_test_name}]" if op.variant_test_name else "")
-        for i, sample in enumerate(op.sample_inputs("cpu", dtype, requires_grad=gradients)):
+        if ours is None or LEFT_OUT.match(label):
+            continue
+        differentiable = dtype in op.supported_backward_dtypes("cpu") and op.supports_autograd and dtype.is_floating_point
+        torch.manual_seed(0)
+        for i, sample in enumerate(op.sample_inputs("cpu", dtype, requires_grad=differentiable)):
             if limit is not None and i >= limit:
                 break
             try:
-                if check(ours, op, sample, gradients):
+                if check(ours, op, sample, differentiable):
                     yield label, i, None
             except Unsupported:
                 continue
