@@ -7,6 +7,7 @@ mod docs;
 mod errors;
 mod graph;
 mod layers;
+mod parity;
 mod rules;
 mod table;
 mod tape;

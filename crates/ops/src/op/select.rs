@@ -100,6 +100,7 @@ fn row_order<V: Value>(rows: &V) -> Result<V> {
 }
 
 function! { Unique |op, x| {
+    let x = &x.stop_gradient()?;
     let shape = x.meta().shape;
     // What is compared: slices along a dimension, or single elements.
     let (base, dim) = match op.dim.get() {
