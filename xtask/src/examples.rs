@@ -13,10 +13,12 @@ const SHIPPING: &[(&str, &[&str])] = &[
     ("digits", &["--epochs", "3"]),
     ("mnist_cnn", &["--quick"]),
     ("char_gpt", &["--quick"]),
+    ("char_lstm", &["--quick"]),
     ("adult_mlp", &["--quick"]),
+    ("unet", &["--quick"]),
 ];
 /// Those that have a twin in `python/examples`.
-const TWINS: &[&str] = &["mnist_cnn", "char_gpt", "adult_mlp"];
+const TWINS: &[&str] = &["mnist_cnn", "char_gpt", "char_lstm", "adult_mlp", "unet"];
 
 /// Runs the examples in Rust, optimised as users run them.
 pub(crate) fn rust() -> Result<()> {
