@@ -109,8 +109,11 @@ impl Forward for Mlp {
 #[test]
 fn mlp() {
     compare("mlp", |dtype| {
-        let model =
-            Mlp { fc1: Linear::new(20, 32).unwrap(), fc2: Linear::new(32, 32).unwrap(), fc3: Linear::new(32, 5).unwrap() };
+        let model = Mlp {
+            fc1: Linear::new(20, 32).unwrap(),
+            fc2: Linear::new(32, 32).unwrap(),
+            fc3: Linear::new(32, 5).unwrap(),
+        };
         let adam = |p| Adam::new(p, 1e-2);
         curve(&model, dtype, adam, |model, step| {
             let x = reals(step, &[16, 20]);
@@ -252,8 +255,6 @@ fn gpt() {
             head: Linear::without_bias(24, 13).unwrap(),
         };
         let adamw = |p| AdamW::new(p, 5e-3).betas(0.9, 0.95).weight_decay(0.1);
-        curve(&model, dtype, adamw, |model, step| {
-            next_token_loss(&tokens(step, 13, 4, 13), |ids| model.forward(ids))
-        })
+        curve(&model, dtype, adamw, |model, step| next_token_loss(&tokens(step, 13, 4, 13), |ids| model.forward(ids)))
     });
 }

@@ -415,13 +415,16 @@ fn composition(graph: &Graph, node: &esker_graph::Node) -> Result<Graph> {
         Ok(InputSpec { name: format!("x{i}"), dtype: value.dtype, dims: value.dims.clone() })
     });
     let specs = specs.collect::<Result<Vec<_>>>()?;
-    capture_at(&specs, depends_on_batch(graph, node), |n, x| {
+    let batched = depends_on_batch(graph, node);
+    let composed = capture_at(&specs, batched, |n, x| {
         let op = node.op_at(n, Device::Meta)?;
         let x: Vec<Sym> = x.iter().cloned().map(Sym::new).collect();
         let y = op.compose(&x.iter().collect::<Vec<_>>());
         let y = y.unwrap_or_else(|| Err(Error::capture(format!("{name} has no ONNX form: it has no composition"))))?;
         Ok(y.into_iter().map(Sym::into_array).collect())
-    })
+    });
+    // As many steps as there are elements, for one: a graph whose sizes follow the batch cannot say that.
+    composed.map_err(|e| if batched { e.prefix(&format!("{name} has no ONNX form for any batch")) } else { e })
 }
 
 fn named(names: &[Option<String>], id: ValueId) -> Result<String> {

@@ -55,6 +55,12 @@ impl Call {
         &self.function
     }
 
+    /// Whether one of these tensors comes after one that was left out; references, which get a plain list, cannot tell.
+    #[cfg(all(test, feature = "spec"))]
+    pub(crate) fn leaves_gaps(&self, tensors: usize) -> bool {
+        (self.given.trailing_ones() as usize) < tensors
+    }
+
     /// The function, for changes to its attributes.
     pub(crate) fn function_mut(&mut self) -> &mut Function {
         &mut self.function

@@ -77,9 +77,10 @@ fn places(call: &Call<'_>, x: &Sym, axis: usize) -> Result<Sym> {
         return index.cast(DType::I64);
     }
     let index = index.cast(DType::I64)?;
-    let size = x.array().shape().get(axis).map_or(1.0, |&n| n as f64);
-    let int = |v: f64| <Sym as Value>::scalar(v, DType::I64, Device::Cpu);
-    index.lt(&int(0.0)?)?.where_cond(&index.add(&int(size)?)?, &index)
+    // Counted by ops, since it may be the batch.
+    let size = x.array().shape().get(axis).copied().unwrap_or(1);
+    let size = Sym::full(1.0, [size], DType::I64, x.array().device())?.sum((), false)?;
+    index.lt(&<Sym as Value>::scalar(0.0, DType::I64, Device::Cpu)?)?.where_cond(&index.add(&size)?, &index)
 }
 
 fn scatter_elements(call: &mut Call<'_>) -> Result<Vec<Item>> {
@@ -104,7 +105,11 @@ fn top_k(call: &mut Call<'_>) -> Result<Vec<Item>> {
         None => call.ints(1)?.and_then(|k| k.first().copied()),
     };
     let k = k.ok_or_else(|| Error::format("its k is missing"))?;
-    let (values, index) = x.topk(k, axis as i64, call.int("largest", 1) != 0, true)?;
+    let largest = call.int("largest", 1) != 0;
+    // All of them, however many that are: sorting, whose size may follow the batch.
+    let whole = x.array().shape().get(axis).is_some_and(|&n| n as i64 == k);
+    let (values, index) =
+        if whole { x.sort(axis as i64, largest, true)? } else { x.topk(k, axis as i64, largest, true)? };
     Ok(vec![values.into(), index.into()])
 }
 

@@ -16,8 +16,9 @@ function! { Normalize |op, x| {
 } }
 
 function! { CosineSimilarity |op, a, b| {
-    // Each is brought to length 1 first, which keeps products in range.
-    let unit = |x: &V| x.normalize(2.0, op.dim, op.eps);
+    // Each is brought to length 1 first, which keeps products in range; the dimension is one of their common shape.
+    let shape = a.meta().shape.broadcast(&b.meta().shape)?;
+    let unit = |x: &V| x.expand(shape)?.normalize(2.0, op.dim, op.eps);
     unit(a)?.mul(&unit(b)?)?.sum(op.dim, false)?
 } }
 
@@ -95,6 +96,7 @@ mod spec {
                 Sample::new(op(1), [real(&[2, 3]), real(&[2, 3])]),
                 Sample::new(op(0), [real(&[3]), real(&[3])]),
                 Sample::new(op(-1), [real(&[2, 1, 3]), real(&[4, 3])]).note("broadcast"),
+                Sample::new(op(-2), [real(&[1, 2, 3]), real(&[2, 1, 3])]).note("broadcast along the dimension itself"),
                 Sample::new(op(1), [values(&[2, 2], &[1.0, 0.0, 3.0, 4.0]), values(&[2, 2], &[0.0, 2.0, 4.0, 3.0])])
                     .known(&[&[0.0, 0.96]], "by hand"),
                 Sample::new(op(2), [real(&[2, 3]), real(&[2, 3])]).fails("Dim", "out of range"),

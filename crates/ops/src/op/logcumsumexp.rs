@@ -39,6 +39,7 @@ impl crate::spec::OpSpec for super::Logcumsumexp {
             Sample::new(op(0), [real(&[])]),
             Sample::new(op(0), [real(&[0, 2])]),
             Sample::new(op(0), [real_in(&[1, 3], 1.0, 2.0)]),
+            Sample::new(op(0), [values(&[4], &[0.5; 4])]).note("equal ones share the slope"),
             Sample::new(op(0), [values(&[3], &[-1000.0, 0.0, 0.0])])
                 .on(crate::spec::Dtypes::Only(&[esker_tensor::DType::F32, esker_tensor::DType::F64]))
                 .known(&[&[-1000.0, 0.0, std::f64::consts::LN_2]], "nothing is lost far below"),

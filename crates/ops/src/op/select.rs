@@ -179,6 +179,7 @@ mod spec {
                 new(values(&[], &[3.0])),
                 new(real(&[0, 2])),
                 new(values(&[4], &[0.0, 2.0, f64::NAN, 0.0])).note("NaN is other than 0"),
+                Sample::new(Nonzero {}, [real(&[2]), real(&[2])]).fails("Shape", "two inputs"),
             ]
         }
     }
@@ -201,6 +202,7 @@ mod spec {
                 new(values(&[], &[0.0])),
                 new(values(&[2, 2], &[0.0, 5.0, 7.0, 0.0])).known(&[&[0.0, 1.0], &[1.0, 0.0]], "by hand"),
                 new(real(&[0, 2])),
+                Sample::new(NonzeroTuple {}, [real(&[2]), real(&[2])]).fails("Shape", "two inputs"),
             ]
         }
     }
@@ -268,7 +270,10 @@ mod spec {
             let mut source = base.data.iter();
             each_index(&base.shape, |i| slices[i[d]].extend(source.next()));
             let mut distinct = slices.clone();
-            distinct.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+            // NaN is the largest.
+            let order = |a: &f64, b: &f64| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()));
+            let places = |a: &Vec<f64>, b: &Vec<f64>| a.iter().zip(b).map(|(a, b)| order(a, b)).find(|o| o.is_ne());
+            distinct.sort_by(|a, b| places(a, b).unwrap_or(std::cmp::Ordering::Equal));
             distinct.dedup();
             let mut shape = base.shape.clone();
             shape[d] = distinct.len();

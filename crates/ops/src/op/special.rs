@@ -1,7 +1,7 @@
 //! Functions of numbers that are compositions with care at their edges.
 
 use super::{function, need_float, scalar_like};
-use crate::{Ops, Opt};
+use crate::Ops;
 
 function! { Xlogy |_op, x, y| {
     let zero = scalar_like(x, 0.0)?;
@@ -12,8 +12,13 @@ function! { Xlogy |_op, x, y| {
 } }
 
 function! { Logit |op, x| {
+    let x = if x.meta().dtype.is_float() { x } else { &x.cast(esker_tensor::DType::F32)? };
     let x = match op.eps.get() {
-        Some(eps) => x.clamp(eps.get(), Opt::from(1.0 - eps.get()))?,
+        // The lower end wins where the ends have changed places, as in PyTorch.
+        Some(eps) => {
+            let (low, high) = (scalar_like(x, eps.get())?, scalar_like(x, 1.0 - eps.get())?);
+            x.lt(&low)?.where_cond(&low, &x.gt(&high)?.where_cond(&high, x)?)?
+        }
         None => x.clone(),
     };
     x.div(&scalar_like(&x, 1.0)?.sub(&x)?)?.log()?
@@ -59,12 +64,17 @@ mod spec {
     pointwise! {
         Logit |op, x| {
             let eps = op.eps.get().map_or(0.0, |e| e.get());
-            let x = if op.eps.get().is_some() { x.max(eps).min(1.0 - eps) } else { x };
+            let x = match op.eps.get() {
+                Some(_) if x < eps => eps,
+                Some(_) if x > 1.0 - eps => 1.0 - eps,
+                _ => x,
+            };
             (x / (1.0 - x)).ln()
         };
         Logit { eps: ().into() } => [[0.1..0.9]] "log 3"
             [(0.75 => 1.098_612_288_668_109_8), (0.5 => 0.0), (0.0 => -INF), (1.0 => INF), (2.0 => f64::NAN)];
         Logit { eps: 0.25.into() } => [[0.3..0.7], [0.0..0.2]] "log 3" [(0.9 => 1.098_612_288_668_109_8), (0.0 => -1.098_612_288_668_109_8)];
+        Logit { eps: 0.6.into() } => [[0.7..0.9]] "log 1.5" [(0.1 => 0.405_465_108_108_164_4), (0.9 => -0.405_465_108_108_164_4)];
     }
     pointwise! { Frac |_op, x| x.fract(); Frac {} => [[0.1..0.9], [-2.9..-2.1]] "by hand" [(2.75 => 0.75), (-2.75 => -0.75), (3.0 => 0.0)]; }
     pointwise! {

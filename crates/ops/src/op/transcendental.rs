@@ -12,11 +12,12 @@ function! { Log2 |_op, x| x.log()?.div(&scalar_like(x, LN_2)?)? }
 function! { Log10 |_op, x| x.log()?.div(&scalar_like(x, LN_10)?)? }
 
 function! { Logaddexp |_op, x, y| {
-    // Equal ends (two infinities, too) have no difference to speak of.
-    let equal = x.eq(y)?;
-    let gap = equal.where_cond(&scalar_like(x, 0.0)?, &x.sub(y)?)?;
-    let larger = gap.ge(&scalar_like(x, 0.0)?)?.where_cond(x, y)?;
-    larger.add(&gap.abs()?.neg()?.exp()?.log1p()?)?
+    let first = x.ge(y)?;
+    let (high, low) = (first.where_cond(x, y)?, first.where_cond(y, x)?);
+    // The larger is taken out as a constant, so that the slopes are right where both are equal. Infinities stay in.
+    let zero = scalar_like(&high, 0.0)?;
+    let top = high.isfinite()?.where_cond(&high, &zero)?.stop_gradient()?;
+    top.add(&high.sub(&top)?.expm1()?.add(&low.sub(&top)?.exp()?)?.log1p()?)?
 } }
 
 function! { Tan |_op, x| x.sin()?.div(&x.cos()?)?, onnx |_, cx| Some(Onnx::node("Tan", cx)) }

@@ -13,10 +13,10 @@ use crate::scalar::{Dual, Num, Prim, Program, Scalar};
 use crate::table::rows;
 use crate::{ElemFn, Grad, MapOp, Meta, Metas, Op, Outs, Value, run};
 
-/// Every sample with each dtype that it is for.
+/// Every sample with each dtype that it is for; not of the rows that read values, which need a backend.
 fn each(mut f: impl FnMut(&str, &Sample, DType)) {
     for row in rows() {
-        for sample in &row.samples {
+        for sample in row.samples.iter().filter(|s| !s.op.reads_values()) {
             sample.dtypes.list().iter().for_each(|&dtype| f(row.name, sample, dtype));
         }
     }
@@ -44,10 +44,19 @@ fn inference_agrees_with_the_references() {
     });
 }
 
+/// Whether the reference cannot know which tensors are given, so that only the known values say what must come out.
+fn known_alone(sample: &Sample) -> bool {
+    let gaps = matches!(&sample.op, Op::Call(call) if call.leaves_gaps(sample.inputs.len()));
+    gaps && matches!(sample.expect, Expect::Known(_))
+}
+
 #[test]
 fn known_values_agree_with_the_references() {
     each(|name, sample, dtype| {
         let Expect::Known(known) = &sample.expect else { return };
+        if known_alone(sample) {
+            return;
+        }
         let x = sample.materialize(dtype, 1).unwrap();
         let want = sample.expected(&x).unwrap();
         assert_eq!(known.len(), want.len());
@@ -72,7 +81,10 @@ fn error_samples_fail_as_declared() {
                     assert_eq!(e.kind().name(), kind, "{name} {dtype}: {e}: {sample:?}");
                     assert!(e.to_string().starts_with(&format!("{name}: ")), "{name} is not named: {e}");
                 }
-                // Only values can still be wrong.
+                // Only values can still be wrong; those of an index can be out of range.
+                Ok(_) if sample.inputs.iter().any(|x| x.dtype == Some(DType::I64)) => {
+                    assert!(["Kernel", "Dim"].contains(&kind), "{name} {dtype} accepts {sample:?}");
+                }
                 Ok(_) => assert_eq!(kind, "Kernel", "{name} {dtype} accepts {sample:?}"),
             }
         }
@@ -245,7 +257,7 @@ fn exact(sample: &Sample, seed: u64) -> Vec<Exact> {
 #[test]
 fn compositions_equal_the_references() {
     each(|name, sample, dtype| {
-        if sample.is_error() || dtype != DType::F64 {
+        if sample.is_error() || dtype != DType::F64 || known_alone(sample) {
             return;
         }
         let x = exact(sample, 1);
