@@ -100,7 +100,8 @@ fn row_order<V: Value>(rows: &V) -> Result<V> {
 }
 
 function! { Unique |op, x| {
-    let x = &x.stop_gradient()?;
+    // The values alone, so that no history passes.
+    let x = &V::of_values(x.values()?.clone(), x.meta().device)?;
     let shape = x.meta().shape;
     // What is compared: slices along a dimension, or single elements.
     let (base, dim) = match op.dim.get() {

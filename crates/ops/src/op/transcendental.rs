@@ -40,14 +40,16 @@ function! { Cosh |_op, x| x.exp()?.add(&x.neg()?.exp()?)?.mul(&scalar_like(x, 0.
 
 function! { Asinh |_op, x| {
     // log1p(a + a^2 / (1 + sqrt(a^2 + 1))) keeps small arguments; a^2 overflows only where log(2 a) is exact.
-    let (one, a) = (scalar_like(x, 1.0)?, x.abs()?);
+    // The magnitude by a choice, whose slope at 0 is 1 where that of |x| is 0.
+    let negative = x.lt(&scalar_like(x, 0.0)?)?;
+    let (one, a) = (scalar_like(x, 1.0)?, negative.where_cond(&x.neg()?, x)?);
     let far = a.gt(&scalar_like(x, 1e8)?)?;
     let near = far.where_cond(&one, &a)?;
     let square = near.square()?;
     let small = near.add(&square.div(&one.add(&square.add(&one)?.sqrt()?)?)?)?.log1p()?;
     let large = far.where_cond(&a, &one)?.log()?.add(&scalar_like(x, LN_2)?)?;
     let magnitude = far.where_cond(&large, &small)?;
-    x.lt(&scalar_like(x, 0.0)?)?.where_cond(&magnitude.neg()?, &magnitude)?
+    negative.where_cond(&magnitude.neg()?, &magnitude)?
 } }
 
 function! { Acosh |_op, x| {
