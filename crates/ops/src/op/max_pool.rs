@@ -1,5 +1,7 @@
 //! The max pooling of planes that the public ones are made of.
 
+use std::cmp::Ordering;
+
 use esker_tensor::{DType, Error, Result, Shape};
 use smallvec::smallvec;
 
@@ -46,6 +48,21 @@ impl Window {
         end.saturating_sub(size + 2 * self.padding[axis])
     }
 
+    /// Whether windows reach beyond the padding: what ONNX's ceil_mode says of all axes at once. It counts windows that
+    /// begin in the padding behind, which are left out here; `None` where it cannot say what happens.
+    fn beyond(&self, spatial: usize, x: &Shape, y: &Shape) -> Option<bool> {
+        let ends = (0..spatial).map(|d| {
+            let a = 2 - spatial + d;
+            let end = y[2 + d].saturating_sub(1) * self.stride[a] + self.dilation[a] * (self.kernel[a] - 1) + 1;
+            end.cmp(&(x[2 + d] + 2 * self.padding[a]))
+        });
+        let ends: Vec<Ordering> = ends.collect();
+        match (ends.contains(&Ordering::Greater), ends.contains(&Ordering::Less)) {
+            (true, true) => None,
+            (beyond, _) => Some(beyond),
+        }
+    }
+
     /// A node that pools the last `spatial` dimensions.
     pub(super) fn node(&self, op_type: &'static str, spatial: usize) -> OnnxNode {
         let last = |p: [usize; 2]| p[2 - spatial..].iter().map(|&n| n as i64).collect::<Vec<_>>();
@@ -59,14 +76,18 @@ impl Window {
 
     /// The largest over the last `spatial` dimensions, in a dtype that the node has; the index, where asked for, counts
     /// within a plane of so many elements.
-    pub(super) fn max_nodes(&self, spatial: usize, dtype: DType, plane: Option<usize>) -> Onnx {
+    pub(super) fn max_nodes(&self, spatial: usize, cx: &OnnxCx<'_>, plane: Option<usize>) -> Onnx {
+        let dtype = cx.x[0].dtype;
+        let Some(ceil) = self.beyond(spatial, &cx.x[0].shape, &cx.y[0].shape) else {
+            return Onnx::None("MaxPool's ceil_mode counts windows that begin in the padding");
+        };
         if dtype == DType::I64 {
             return Onnx::None("MaxPool takes no int64, nor another type that holds all of it");
         }
         let wide = matches!(dtype, DType::I16 | DType::I32);
         let cast = |from: OnnxRef, to: DType| OnnxNode::new("Cast", vec![from]).attr("to", OnnxAttr::DType(to));
         let mut nodes = if wide { vec![cast(OnnxRef::In(0), DType::F64)] } else { Vec::new() };
-        let mut pool = self.node("MaxPool", spatial).outputs(1 + usize::from(plane.is_some()));
+        let mut pool = Window { ceil, ..*self }.node("MaxPool", spatial).outputs(1 + usize::from(plane.is_some()));
         if wide {
             pool.inputs = vec![OnnxRef::Node(0, 0)];
         }
@@ -122,7 +143,7 @@ impl OpRule for MaxPool {
     }
 
     fn onnx(&self, cx: &OnnxCx<'_>) -> Onnx {
-        self.pool.max_nodes(2, cx.x[0].dtype, Some(cx.x[0].shape[2] * cx.x[0].shape[3]))
+        self.pool.max_nodes(2, cx, Some(cx.x[0].shape[2] * cx.x[0].shape[3]))
     }
 
     no_sizes!();

@@ -56,7 +56,7 @@ macro_rules! max_pools {
             over_planes(x, $n, |x| Ok(vec![x.max_pool(pool)?.0]))?
         }, onnx |op, cx| {
             let pool = window::<$n>(&op.kernel_size, &op.stride, &op.padding, &op.dilation, op.ceil_mode).ok()?;
-            with_batch(cx, $n, || Some(pool.max_nodes($n, cx.x[0].dtype, None)))
+            with_batch(cx, $n, || Some(pool.max_nodes($n, cx, None)))
         } }
 
         function! { $WithIndices |op, x| {
