@@ -101,8 +101,9 @@ const MUTANTS: &[Mutant] = &[
 pub(crate) fn run(only: Option<&str>) -> Result<()> {
     let copy = root().join("target/mutate/tree");
     prepare(&copy)?;
-    if !tests_pass(&copy)? {
-        bail!("the tests fail without a mutant; mend that first");
+    let failing = failing_tests(&copy)?;
+    if !failing.is_empty() {
+        bail!("the tests fail without a mutant; mend that first: {}", failing.join("; "));
     }
     let mut survivors = Vec::new();
     for mutant in MUTANTS.iter().filter(|m| only.is_none_or(|o| m.name.contains(o))) {
@@ -113,10 +114,13 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
             bail!("`{}` must stand exactly once in {}; mend the mutant {:?}", mutant.from, mutant.file, mutant.name);
         }
         std::fs::write(&file, text.replace(mutant.from, mutant.to))?;
-        let noticed = !tests_pass(&copy)?;
-        println!("{:8} {}", if noticed { "noticed" } else { "SURVIVES" }, mutant.name);
-        if !noticed {
-            survivors.push(mutant.name);
+        let failing = failing_tests(&copy).with_context(|| format!("the mutant {:?}", mutant.name))?;
+        match failing.first() {
+            Some(first) => println!("noticed  {} ({} tests, first {first})", mutant.name, failing.len()),
+            None => {
+                println!("SURVIVES {}", mutant.name);
+                survivors.push(mutant.name);
+            }
         }
     }
     if survivors.is_empty() { Ok(()) } else { bail!("no test notices: {}", survivors.join("; ")) }
@@ -135,13 +139,25 @@ fn prepare(copy: &Path) -> Result<()> {
     Ok(())
 }
 
-fn tests_pass(copy: &Path) -> Result<bool> {
-    let status = cargo()
-        .args(["test", "--quiet", "--test", "main"])
-        .current_dir(copy)
-        .env("CARGO_TARGET_DIR", root().join("target/mutate/build"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()?;
-    Ok(status.success())
+/// The names of the failing tests in the copy. A copy that does not build is an error: the compiler would have noticed
+/// that mutant, and it says nothing about the tests.
+fn failing_tests(copy: &Path) -> Result<Vec<String>> {
+    let tests = |args: &[&str]| {
+        let mut cargo = cargo();
+        cargo.args(["test", "--quiet", "--test", "main"]).args(args).current_dir(copy);
+        cargo.env("CARGO_TARGET_DIR", root().join("target/mutate/build")).stderr(Stdio::piped()).output()
+    };
+    let build = tests(&["--no-run"])?;
+    if !build.status.success() {
+        bail!("does not build:\n{}", String::from_utf8_lossy(&build.stderr));
+    }
+    let run = tests(&[])?;
+    let text = String::from_utf8_lossy(&run.stdout);
+    let listed = text.rsplit("\nfailures:\n").next().unwrap_or_default().lines();
+    let names: Vec<String> = listed.take_while(|l| l.starts_with("    ")).map(|l| l.trim().to_owned()).collect();
+    match (run.status.success(), names.is_empty()) {
+        (true, _) => Ok(Vec::new()),
+        (false, true) => Ok(vec!["a test that ended the process".to_owned()]),
+        (false, false) => Ok(names),
+    }
 }
