@@ -7,6 +7,7 @@ underscore rebind ``x``.
 from . import _esker, _tensor, _functions
 from ._esker import *  # noqa: F403  (every row of the op table, dtypes, errors)
 from ._esker import __version__
+from ._files import load, save
 from ._functions import *  # noqa: F403
 from ._tensor import Size
 from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
@@ -18,6 +19,6 @@ int = _esker.int32
 long = _esker.int64
 short = _esker.int16
 
-from . import autograd, data, nn, onnx, optim, utils  # noqa: E402
+from . import autograd, cuda, data, nn, onnx, optim, utils  # noqa: E402
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -613,22 +613,6 @@ def promote_types(type1, type2):
 
 
 @_function
-def save(obj, f):
-    """Writes a state dict (tensors by name), or a module's, to a safetensors file."""
-    if hasattr(obj, "state_dict"):
-        obj = obj.state_dict()
-    if isinstance(obj, Tensor):
-        raise TypeError('save: a dict of tensors by name was needed, got a tensor; give it a name: {"x": tensor}')
-    _esker._save_state(dict(obj), f)
-
-
-@_function
-def load(f, map_location=None, weights_only=True):
-    """Reads tensors by name from a safetensors file; nothing in a file can run."""
-    return _esker._load_state(f)
-
-
-@_function
 def seed():
     """Seeds the random generator of this thread from the system; gives the seed."""
     import secrets
@@ -698,3 +682,47 @@ def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=N
     given = (precision, threshold, edgeitems, linewidth)
     options = [p if g is None else g for g, p in zip(given, preset[profile])]
     _esker._set_print_options(*(int(_builtins.min(o, 2**62)) for o in options))
+
+
+class _Limits:
+    """What a dtype's numbers can be."""
+
+    def __init__(self, dtype, limits):
+        self.dtype = str(dtype).removeprefix("esker.")
+        self.__dict__.update(limits)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in self.__dict__.items())})"
+
+
+_FLOATS = {  # bits, bits of the fraction, largest exponent (IEEE 754, and bfloat16)
+    "float64": (64, 52, 1023),
+    "float32": (32, 23, 127),
+    "float16": (16, 10, 15),
+    "bfloat16": (16, 7, 127),
+}
+
+
+@_function
+class finfo(_Limits):
+    """The limits of a floating-point dtype: ``bits``, ``eps``, ``max``, ``min``, ``tiny``, ``smallest_normal``."""
+
+    def __init__(self, type=None):
+        dtype = _esker.get_default_dtype() if type is None else type
+        if not dtype.is_floating_point:
+            raise TypeError(f"finfo takes a floating-point dtype, got {dtype}; use iinfo")
+        bits, fraction, exponent = _FLOATS[str(dtype).removeprefix("esker.")]
+        largest, tiny = (2.0 - 2.0**-fraction) * 2.0**exponent, 2.0 ** (1 - exponent)
+        limits = {"bits": bits, "eps": 2.0**-fraction, "max": largest, "min": -largest, "tiny": tiny}
+        super().__init__(dtype, limits | {"smallest_normal": tiny, "resolution": 10.0 ** -int(fraction * _math.log10(2))})
+
+
+@_function
+class iinfo(_Limits):
+    """The limits of an integer dtype: ``bits``, ``max``, ``min``."""
+
+    def __init__(self, type):
+        if type.is_floating_point or type is _esker.bool:
+            raise TypeError(f"iinfo takes an integer dtype, got {type}")
+        bits, signed = 8 * type.itemsize, type is not _esker.uint8
+        super().__init__(type, {"bits": bits, "max": 2 ** (bits - signed) - 1, "min": -(2 ** (bits - 1)) if signed else 0})

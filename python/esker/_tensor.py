@@ -85,8 +85,8 @@ def mT(self):
 
 @_property
 def data(self):
-    """The same values without history."""
-    return self.detach()
+    """The same values without history; writing to a leaf's in place writes the leaf's."""
+    return self._data()
 
 
 def _set_data(self, value):
@@ -162,10 +162,12 @@ def to(self, *args, **kwargs):
     return moved.clone() if copy and moved is self else moved
 
 
-@_method
-def type(self, dtype=None):
+def _type(self, dtype=None):
     """The name of the tensor's type, or its elements in another dtype."""
     return f"esker.{str(self.dtype).removeprefix('esker.').capitalize()}Tensor" if dtype is None else self._to(dtype)
+
+
+Tensor.type = _type  # Under a name of its own here, where ``type`` is Python's.
 
 
 @_method

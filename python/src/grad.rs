@@ -16,7 +16,7 @@ impl PyTensor {
     fn requires_grad(&self) -> bool {
         match &*self.slot() {
             Slot::Param(p) => p.is_trainable(),
-            Slot::Value(t) | Slot::Grad(t, _) => t.requires_grad(),
+            slot => slot.tensor().requires_grad(),
         }
     }
 
@@ -37,7 +37,7 @@ impl PyTensor {
     fn is_leaf(&self) -> bool {
         match &*self.slot() {
             Slot::Param(_) => true,
-            Slot::Value(t) | Slot::Grad(t, _) => t.grad_fn_name().is_none(),
+            slot => slot.tensor().grad_fn_name().is_none(),
         }
     }
 
@@ -52,7 +52,7 @@ impl PyTensor {
     fn grad(&self) -> Option<PyTensor> {
         match &*self.slot() {
             Slot::Param(p) => p.grad().map(|g| Slot::Grad(g, p.clone()).into()),
-            Slot::Value(t) | Slot::Grad(t, _) => t.grad().map(Into::into),
+            slot => slot.tensor().grad().map(Into::into),
         }
     }
 
@@ -67,7 +67,8 @@ impl PyTensor {
                 }
                 p.set_grad(g).py()?;
             }
-            (Slot::Value(t) | Slot::Grad(t, _), g) => {
+            (slot, g) => {
+                let t = slot.tensor();
                 if g.is_none() && !t.requires_grad() {
                     return Ok(());
                 }
@@ -122,7 +123,7 @@ impl PyTensor {
         let see = move |g: &Tensor| seen(&hook, g);
         let handle = match &*self.slot() {
             Slot::Param(p) => p.register_hook(see),
-            Slot::Value(t) | Slot::Grad(t, _) => t.register_hook(see).py()?,
+            slot => slot.tensor().register_hook(see).py()?,
         };
         Ok(Handle { handle: std::sync::Mutex::new(Some(handle)) })
     }
@@ -171,12 +172,15 @@ impl PyTensor {
                 p.set_trainable(on);
                 return Ok(());
             }
-            Slot::Value(t) | Slot::Grad(t, _) if t.requires_grad() && on => return Ok(()),
-            Slot::Value(t) | Slot::Grad(t, _) if t.requires_grad() => {
-                return Err(esker::Error::autograd("requires_grad can be taken from leaves only; use detach()")).py();
-            }
-            Slot::Value(_) | Slot::Grad(..) if !on => return Ok(()),
-            Slot::Value(t) | Slot::Grad(t, _) => Slot::Param(Param::new(t).py()?),
+            slot => match (slot.tensor(), on) {
+                (t, true) if t.requires_grad() => return Ok(()),
+                (t, true) => Slot::Param(Param::new(&t).py()?),
+                (t, false) if t.requires_grad() => {
+                    return Err(esker::Error::autograd("requires_grad can be taken from leaves only; use detach()"))
+                        .py();
+                }
+                (_, false) => return Ok(()),
+            },
         };
         *slot = next;
         Ok(())

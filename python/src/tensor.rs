@@ -19,6 +19,8 @@ pub(crate) enum Slot {
     Param(Param),
     /// The gradient of a parameter: writing to it writes the parameter's as long as that is still this one.
     Grad(Tensor, Param),
+    /// The values of a parameter without its history: writing to it writes the parameter's.
+    Data(Param),
 }
 
 impl Slot {
@@ -27,6 +29,7 @@ impl Slot {
         match self {
             Slot::Value(t) | Slot::Grad(t, _) => t.clone(),
             Slot::Param(p) => p.tensor(),
+            Slot::Data(p) => p.tensor().detach(),
         }
     }
 }
@@ -100,6 +103,7 @@ impl PyTensor {
                 .py()
             }
             Slot::Param(p) if p.is_trainable() || !new.requires_grad() => p.set(&new.detach()).py(),
+            Slot::Data(p) => p.set(&new.detach()).py(),
             Slot::Grad(old, param) => {
                 let id = |t: &Tensor| t.array().storage().id();
                 if param.grad().is_some_and(|g| id(&g) == id(old)) {
@@ -302,12 +306,25 @@ impl PyTensor {
         self.assign(name, new.get().get())
     }
 
+    /// What `.data` is: the values without history. A parameter is written through it; a tensor without history is its
+    /// own data; of one that was computed it is a copy.
+    fn _data(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        let slot = match &*slf.get().slot() {
+            Slot::Param(p) => Slot::Data(p.clone()),
+            Slot::Value(t) if t.requires_grad() => Slot::Value(t.detach()),
+            _ => return Ok(slf.clone()),
+        };
+        Bound::new(slf.py(), PyTensor::from(slot))
+    }
+
     /// Gives it another value altogether: what assigning to `.data` does.
     fn _set_data(&self, new: &Bound<'_, PyTensor>) -> PyResult<()> {
         let new = new.get().get().detach();
         let mut slot = self.slot();
         let next = match &*slot {
-            Slot::Param(p) if p.shape() == *new.shape() && p.dtype() == new.dtype() => return p.set(&new).py(),
+            Slot::Param(p) | Slot::Data(p) if p.shape() == *new.shape() && p.dtype() == new.dtype() => {
+                return p.set(&new).py();
+            }
             Slot::Param(p) if new.dtype().is_float() => {
                 let fresh = Param::new(&new).py()?;
                 fresh.set_trainable(p.is_trainable());

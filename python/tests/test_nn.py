@@ -318,3 +318,37 @@ def test_a_convolutional_net_trains_and_ships(tmp_path):
 
     with pytest.raises(RuntimeError, match="values"):
         esker.onnx.capture(Reads(), esker.ones(2, 2))
+
+
+def test_data_writes_the_leaf():
+    layer = nn.Linear(2, 2)
+    version = layer.weight._version
+    layer.weight.data.fill_(3)
+    layer.bias.data[0] = 5
+    layer.weight.data *= 2
+    assert layer.weight.tolist() == [[6, 6], [6, 6]] and layer.bias[0].item() == 5 and layer.weight._version > version
+    assert not layer.weight.data.requires_grad and layer.weight.requires_grad
+    layer(esker.ones(1, 2)).sum().backward()
+    layer.weight.grad.data.zero_()
+    assert layer.weight.grad.tolist() == [[0, 0], [0, 0]]
+    plain = esker.zeros(2)
+    plain.data.add_(1)
+    assert plain.tolist() == [1, 1]
+    computed = layer.weight * 1
+    computed.data.zero_()
+    assert computed.tolist() == [[6, 6], [6, 6]], "what was computed keeps its value"
+
+
+def test_pad_sequence():
+    rows = [esker.tensor([1, 2, 3]), esker.tensor([4]), esker.tensor([5, 6])]
+    padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+    assert padded.tolist() == [[1, 2, 3], [4, -1, -1], [5, 6, -1]] and padded.dtype is esker.int64
+    assert nn.utils.rnn.pad_sequence(rows).T.tolist() == [[1, 2, 3], [4, 0, 0], [5, 6, 0]]
+    left = nn.utils.rnn.pad_sequence(rows, True, padding_side="left")
+    assert left.tolist() == [[1, 2, 3], [0, 0, 4], [0, 5, 6]]
+    again = nn.utils.rnn.unpad_sequence(padded, [3, 1, 2], batch_first=True)
+    assert [row.tolist() for row in again] == [row.tolist() for row in rows]
+    points = nn.utils.rnn.pad_sequence([esker.ones(2, 3), esker.ones(1, 3)], batch_first=True)
+    assert points.sum((1, 2)).tolist() == [6, 3]
+    with pytest.raises(RuntimeError, match="first size only"):
+        nn.utils.rnn.pad_sequence([esker.ones(2, 3), esker.ones(1, 2)])

@@ -1,6 +1,7 @@
 """The package as a whole: import, threads, processes, names, stubs."""
 
 import ast
+import io
 import os
 import pathlib
 import signal
@@ -120,3 +121,50 @@ def test_files_hold_no_code(tmp_path):
     with pytest.raises(ValueError, match="safetensors"):
         esker.load(path)
     assert os.path.exists(path)
+
+
+def test_checkpoints_come_back_as_they_went(tmp_path):
+    net = esker.nn.Linear(2, 3)
+    adam = esker.optim.AdamW(net.parameters(), lr=0.1, betas=(0.8, 0.9))
+    net(esker.ones(1, 2)).sum().backward()
+    adam.step()
+    checkpoint = {
+        "epoch": 3,
+        "loss": [0.5, float("inf"), None, True, "a.b"],
+        "model": net.state_dict(),
+        "optimizer": adam.state_dict(),
+        ("a", 1): esker.arange(2),
+        "model.weight": esker.zeros(1),
+    }
+    for file in (tmp_path / "checkpoint.pt", io.BytesIO()):
+        esker.save(checkpoint, file)
+        if isinstance(file, io.BytesIO):
+            file.seek(0)
+        back = esker.load(file, map_location="cpu")
+        assert list(back) == list(checkpoint) and back["epoch"] == 3 and back["loss"] == checkpoint["loss"]
+        assert (back["model"]["weight"] == net.weight).all() and back["model.weight"].tolist() == [0]
+        assert back["optimizer"]["param_groups"] == adam.state_dict()["param_groups"]
+        assert back[("a", 1)].tolist() == [0, 1]
+        esker.optim.AdamW(net.parameters()).load_state_dict(back["optimizer"])
+
+
+def test_what_a_file_cannot_hold(tmp_path):
+    path, ring = tmp_path / "x.pt", []
+    ring.append(ring)
+    with pytest.raises(TypeError, match=r"steps\.1 is function"):
+        esker.save({"steps": [0, lambda x: x]}, path)
+    with pytest.raises(ValueError, match="holds itself"):
+        esker.save({"ring": ring}, path)
+    assert not path.exists()
+    for text in ["{", '{"tensor": "y"}', '{"list": 3}', '{"run": "x"}']:
+        esker.save({"__structure__": esker.tensor(list(text.encode()), dtype=esker.uint8)}, path)
+        with pytest.raises(ValueError, match="does not fit"):
+            esker.load(path)
+
+
+def test_devices_by_name():
+    x = esker.ones(2)
+    assert x.to("cpu") is x and x.to(esker.device("cpu"), esker.float64).dtype is esker.float64
+    assert not esker.cuda.is_available() and esker.cuda.device_count() == 0
+    with pytest.raises(TypeError, match="a dtype, a device or a tensor, got dict"):
+        x.to({})

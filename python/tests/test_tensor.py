@@ -147,3 +147,19 @@ def test_generators_of_ones_own():
     esker.manual_seed(1)
     before = esker.get_rng_state()
     assert first == again and sorted(first) == list(range(9)) and esker.get_rng_state() == before
+
+
+def test_limits_of_dtypes():
+    for dtype in (esker.float64, esker.float32, esker.float16):
+        mine, numpys = esker.finfo(dtype), np.finfo(str(dtype).removeprefix("esker."))
+        for name in ("bits", "eps", "max", "min", "tiny", "smallest_normal"):
+            assert getattr(mine, name) == float(getattr(numpys, name)), (dtype, name)
+        assert mine.resolution == pytest.approx(float(numpys.resolution), rel=1e-3)
+    assert esker.finfo(esker.bfloat16).eps == 2**-7 and esker.finfo().bits == 32
+    for dtype in (esker.uint8, esker.int8, esker.int16, esker.int32, esker.int64):
+        mine, numpys = esker.iinfo(dtype), np.iinfo(str(dtype).removeprefix("esker."))
+        assert (mine.bits, mine.min, mine.max) == (numpys.bits, numpys.min, numpys.max)
+    with pytest.raises(TypeError, match="use iinfo"):
+        esker.finfo(esker.int32)
+    with pytest.raises(TypeError, match="an integer dtype"):
+        esker.iinfo(esker.bool)

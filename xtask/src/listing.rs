@@ -1,6 +1,6 @@
 //! `cargo xtask ops`: the table as it is, read from the rules themselves.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use esker_ops::spec::{Expect, Row, Sample};
 use esker_ops::tensor::{DType, Device};
 use esker_ops::{Grad, Meta, Onnx, OnnxCx, prepare};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Prints the table.
 pub(crate) fn run(as_json: bool) -> Result<()> {
-    let rows: Vec<Value> = esker_ops::table::rows().iter().map(describe).collect();
+    let rows = rows()?;
     if as_json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
@@ -19,6 +19,17 @@ pub(crate) fn run(as_json: bool) -> Result<()> {
     }
     println!("{} ops", rows.len());
     Ok(())
+}
+
+/// Every row as an object. A row that says nothing of its gradient or its ONNX form is an error.
+pub(crate) fn rows() -> Result<Vec<Value>> {
+    let rows: Vec<Value> = esker_ops::table::rows().iter().map(describe).collect();
+    for row in &rows {
+        if let Some(gap) = ["differentiable", "onnx"].iter().find(|key| row[**key].is_null()) {
+            bail!("the row {} says nothing under {gap:?}", row["name"]);
+        }
+    }
+    Ok(rows)
 }
 
 fn describe(row: &Row) -> Value {
@@ -69,6 +80,11 @@ fn form(sample: &Sample) -> Option<Onnx> {
             esker_ops::Array::uninit(&meta, esker_ops::tensor::Layout::contiguous(meta.shape)).ok()
         })
         .collect::<Option<_>>()?;
-    let (_, x, y) = prepare(&sample.op, &x.iter().collect::<Vec<_>>()).ok()?;
+    let x: Vec<&esker_ops::Array> = x.iter().collect();
+    // What reads values cannot be described, and has a reason instead of a form.
+    let (x, y) = match prepare(&sample.op, &x) {
+        Ok((_, x, y)) => (x, y),
+        Err(_) => (x.iter().map(|x| esker_ops::Value::meta(*x)).collect(), Default::default()),
+    };
     Some(sample.op.onnx(&OnnxCx { opset: 20, x: &x, y: &y, given: u64::MAX }))
 }

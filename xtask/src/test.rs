@@ -16,6 +16,7 @@ const STEPS: &[Step] = &[
         succeed(cargo().args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
     }),
     ("generated", || crate::stubs::run(true)),
+    ("ops", || crate::listing::rows().map(|rows| println!("{} ops", rows.len()))),
     ("docs", || {
         succeed(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
     }),

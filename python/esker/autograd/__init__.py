@@ -8,6 +8,7 @@ from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 __all__ = [
     "Function",
     "FunctionCtx",
+    "Variable",
     "once_differentiable",
     "detect_anomaly",
     "enable_grad",
@@ -27,3 +28,8 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     for i, (tensor, seed) in enumerate(zip(tensors, seeds, strict=True)):
         keep = retain_graph or create_graph or i + 1 < len(tensors)
         tensor.backward(seed, retain_graph=keep, create_graph=create_graph, inputs=inputs)
+
+
+def Variable(data, requires_grad=False):
+    """A tensor; for scripts from before tensors and variables were one."""
+    return data.detach().requires_grad_() if requires_grad else data

@@ -1,6 +1,7 @@
 """Gradient clipping, and parameters as one vector."""
 
 from ... import _esker
+from . import rnn
 
 
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None):
