@@ -1,12 +1,11 @@
 //! The one door: every op on tensors passes here.
 
-use std::borrow::Cow;
 use std::panic::Location;
 
-use esker_ops::{Array, Lowering, Op, Outs, prepare, run};
+use esker_ops::{Array, Lowering, Op, Outs, infer, metas_of, promoted, run, run_alike};
 use esker_tensor::Result;
 use esker_tensor::site::Site;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::mode::is_grad_enabled;
 use crate::tape::{Edge, Node};
@@ -34,21 +33,31 @@ pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
     {
         return call.run(inputs);
     }
-    let (inputs, metas, outs) = prepare(&op, inputs)?;
     let taped = is_grad_enabled() && inputs.iter().any(|x| x.edge.is_some());
-
-    // A composition under the tape is taped part by part, so that backward need not compute it again.
-    if (taped || observe::is_on()) && !recording && matches!(op.lower(&metas), Lowering::Compose) {
-        let borrowed: SmallVec<[&Tensor; 4]> = inputs.iter().map(|x| &**x).collect();
-        if let Some(result) = op.compose(&borrowed) {
-            return result.map_err(|e| e.prefix(op.name()));
-        }
-    }
-    if observe::is_on() {
-        observe::tell(&op, &metas, &outs);
-    }
     let arrays: SmallVec<[&Array; 4]> = inputs.iter().map(|x| &x.array).collect();
-    let results = run(&op, &arrays, &metas, &outs)?;
+    let watched = recording || observe::is_on();
+    let results = match if watched { None } else { run_alike(&op, &arrays) } {
+        Some(y) => smallvec![y?],
+        None => {
+            let mut metas = metas_of(inputs);
+            if let Some(cast) = promoted(&op, inputs, &mut metas)? {
+                return dispatch(op, &cast.iter().collect::<SmallVec<[&Tensor; 4]>>());
+            }
+            let outs = infer(&op, &metas)?;
+            // A composition under the tape is taped part by part, so that backward need not compute it again.
+            if (taped || observe::is_on())
+                && !recording
+                && matches!(op.lower(&metas), Lowering::Compose)
+                && let Some(result) = op.compose(inputs)
+            {
+                return result.map_err(|e| e.prefix(op.name()));
+            }
+            if observe::is_on() {
+                observe::tell(&op, &metas, &outs);
+            }
+            run(&op, &arrays, &metas, &outs)?
+        }
+    };
     if anomaly::is_on() {
         anomaly::check_results(op.name(), site.location(), &arrays, &results)?;
     }
@@ -58,16 +67,12 @@ pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
     if !taped {
         return Ok(results.into_iter().map(Tensor::from_array).collect());
     }
-    let edges = inputs.iter().map(|x: &Cow<'_, Tensor>| x.edge.clone()).collect();
-    let node = Node::op(op, edges, &arrays, metas, &results, site.location())?;
-    Ok(results
-        .into_iter()
-        .enumerate()
-        .map(|(slot, array)| {
-            let edge = array.dtype().is_float().then(|| Edge::new(node.clone(), slot));
-            Tensor { array, edge }
-        })
-        .collect())
+    let node = Node::op(op, inputs, &results, site.location())?;
+    let tape = |(slot, array): (usize, Array)| {
+        let edge = array.dtype().is_float().then(|| Edge::new(node.clone(), slot));
+        Tensor { array, edge }
+    };
+    Ok(results.into_iter().enumerate().map(tape).collect())
 }
 
 /// Runs `f` with the tape off (or on, for higher derivatives).

@@ -1,9 +1,9 @@
 //! Walking the tape backwards.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use esker_ops::{Array, Grad, Grads, Map, MapOp, Ops, Vjp};
+use esker_ops::{Grad, Grads, InputMetas, Map, MapOp, Ops, Vjp};
 use esker_tensor::site::Site;
 use esker_tensor::{Device, Error, Result};
 use smallvec::{SmallVec, smallvec};
@@ -65,7 +65,7 @@ pub fn grad_from(
             })
         })
         .collect::<Result<_>>()?;
-    let roots = outputs.iter().map(|(y, dy)| Ok((history(y)?, seed(y, Some(dy), options)?))).collect::<Result<_>>()?;
+    let roots = outputs.iter().map(|(y, dy)| Ok((history(y)?.clone(), seed(y, Some(dy), options)?)));
     Walk::new(roots, options)?.run(Some(&targets))
 }
 
@@ -79,9 +79,8 @@ fn history(y: &Tensor) -> Result<&Edge> {
 
 /// Sends `gradient` (ones for a scalar) from `y` to every leaf upstream.
 pub(crate) fn backward(y: &Tensor, gradient: Option<&Tensor>, options: GradOptions) -> Result<()> {
-    let edge = history(y)?;
-    let seed = seed(y, gradient, options)?;
-    Walk::new(vec![(edge, seed)], options)?.run(None).map(drop)
+    let root = history(y).and_then(|edge| Ok((edge.clone(), seed(y, gradient, options)?)));
+    Walk::new([root], options)?.run(None).map(drop)
 }
 
 /// The gradient that a walk starts from at `y`.
@@ -116,35 +115,63 @@ impl Tensor {
 
 type Slots = SmallVec<[Option<Tensor>; 1]>;
 
-/// One backward pass: the nodes upstream of the roots, newest first (an op comes after all that use it), and the gradients that have arrived at each.
+/// The nodes that gradients have arrived at, with these, by number.
+#[derive(Default)]
+struct Pending {
+    /// The one with the highest number, where it is known: in chains it comes and goes without a search.
+    top: Option<(Arc<Node>, Slots)>,
+    rest: BTreeMap<u64, (Arc<Node>, Slots)>,
+}
+
+impl Pending {
+    /// Takes out the node with the highest number.
+    fn pop(&mut self) -> Option<(Arc<Node>, Slots)> {
+        self.top.take().or_else(|| self.rest.pop_last().map(|(_, entry)| entry))
+    }
+
+    /// The gradients at a node.
+    fn slots(&mut self, node: &Arc<Node>) -> &mut Slots {
+        let (seq, Self { top, rest }) = (node.seq, self);
+        let highest = match top {
+            Some((top, _)) => top.seq,
+            None => rest.last_key_value().map_or(0, |(&seq, _)| seq),
+        };
+        if seq > highest {
+            if let Some((node, slots)) = top.take() {
+                rest.insert(node.seq, (node, slots));
+            }
+            return &mut top.insert(Self::fresh(node)).1;
+        }
+        match top {
+            Some((top, slots)) if top.seq == seq => slots,
+            _ => &mut rest.entry(seq).or_insert_with(|| Self::fresh(node)).1,
+        }
+    }
+
+    fn fresh(node: &Arc<Node>) -> (Arc<Node>, Slots) {
+        let outputs = match &node.kind {
+            Kind::Leaf { .. } => 1,
+            Kind::Op(applied) => applied.outputs,
+        };
+        (Arc::clone(node), smallvec![None; outputs])
+    }
+}
+
+/// One backward pass. An op's number is above those of what it came from, so that the node with the highest has received
+/// all that it will.
 struct Walk {
-    nodes: Vec<(Arc<Node>, Slots)>,
-    place: HashMap<*const Node, usize>,
+    pending: Pending,
     options: GradOptions,
 }
 
 impl Walk {
-    fn new(roots: Vec<(&Edge, Tensor)>, options: GradOptions) -> Result<Self> {
-        let mut walk = Self { nodes: Vec::new(), place: HashMap::new(), options };
-        walk.join(0, roots.iter().map(|(e, _)| &e.node));
-        for (edge, seed) in roots {
-            walk.arrive(edge, seed)?;
+    fn new(roots: impl IntoIterator<Item = Result<(Edge, Tensor)>>, options: GradOptions) -> Result<Self> {
+        let mut walk = Self { pending: Pending::default(), options };
+        for root in roots {
+            let (edge, seed) = root?;
+            walk.arrive(&edge, seed)?;
         }
         Ok(walk)
-    }
-
-    /// Takes in what is upstream of `roots` and not here yet, behind the first `done` nodes.
-    fn join<'a>(&mut self, done: usize, roots: impl Iterator<Item = &'a Arc<Node>>) {
-        let new = upstream(roots, &self.place);
-        self.nodes.extend(new.into_iter().map(|n| {
-            let slots = match &n.kind {
-                Kind::Leaf { .. } => smallvec![None],
-                Kind::Op(applied) => smallvec![None; applied.outputs],
-            };
-            (n, slots)
-        }));
-        self.nodes[done..].sort_unstable_by_key(|(n, _)| std::cmp::Reverse(n.seq));
-        self.place.extend(self.nodes.iter().enumerate().skip(done).map(|(i, (n, _))| (Arc::as_ptr(n), i)));
     }
 
     /// Runs through all nodes. With targets, returns the gradients at those edges and leaves parameters alone;
@@ -152,13 +179,7 @@ impl Walk {
     fn run(mut self, targets: Option<&[&Edge]>) -> Result<Vec<Option<Tensor>>> {
         let targets_or_none = targets.unwrap_or_default();
         let mut found: Vec<Option<Tensor>> = vec![None; targets_or_none.len()];
-        let mut i = 0;
-        while let Some((node, slots)) = self.nodes.get_mut(i) {
-            let (node, mut slots) = (Arc::clone(node), std::mem::take(slots));
-            i += 1;
-            if slots.iter().all(Option::is_none) {
-                continue;
-            }
+        while let Some((node, mut slots)) = self.pending.pop() {
             if let Some(hooks) = node.hooks.get() {
                 with_grad_mode(self.options.create_graph, || hooks.see(&mut slots))?;
             }
@@ -168,14 +189,14 @@ impl Walk {
             match &node.kind {
                 Kind::Leaf { .. } if targets.is_some() => {}
                 Kind::Leaf { .. } => gather(&node, slots, self.options.create_graph)?,
-                Kind::Op(applied) => self.step(i, &node, applied, &slots)?,
+                Kind::Op(applied) => self.step(&node, applied, &slots)?,
             }
         }
         Ok(found)
     }
 
-    /// Sends the gradients `dy` of a node's outputs to its inputs; the first `done` nodes have been seen.
-    fn step(&mut self, done: usize, node: &Arc<Node>, applied: &Applied, dy: &[Option<Tensor>]) -> Result<()> {
+    /// Sends the gradients `dy` of a node's outputs to its inputs.
+    fn step(&mut self, node: &Arc<Node>, applied: &Applied, dy: &[Option<Tensor>]) -> Result<()> {
         let context = |e: Error| e.prefix(&format!("backward of {} (called at {})", applied.name(), applied.location));
         let again = self.options.create_graph;
         let retain = self.options.retain_graph || again;
@@ -192,7 +213,6 @@ impl Walk {
                 let y = segment.record(applied, retain).map_err(context)?;
                 let reached: Vec<(&Edge, &Tensor)> =
                     y.iter().zip(dy).filter_map(|(y, dy)| Some((y.edge.as_ref()?, dy.as_ref()?))).collect();
-                self.join(done, reached.iter().map(|(edge, _)| &edge.node));
                 return reached.into_iter().try_for_each(|(edge, dy)| self.arrive(edge, dy.clone()));
             }
         };
@@ -210,12 +230,11 @@ impl Walk {
 
     /// Adds a gradient to what has arrived at an edge; the first is moved in.
     fn arrive(&mut self, edge: &Edge, grad: Tensor) -> Result<()> {
-        let Some(&at) = self.place.get(&Arc::as_ptr(&edge.node)) else { return Ok(()) };
-        let again = self.options.create_graph;
-        let slot = &mut self.nodes[at].1[edge.slot];
+        let slots = self.pending.slots(&edge.node);
+        let slot = &mut slots[edge.slot];
         *slot = Some(match slot.take() {
             None => grad,
-            Some(sum) => add(sum, &grad, again)?,
+            Some(sum) => add(sum, &grad, self.options.create_graph)?,
         });
         Ok(())
     }
@@ -245,23 +264,24 @@ impl Recorded {
         if let Grad::None(reason) = self.op.grad() {
             return Err(Error::autograd(format!("it is not differentiable: {reason}")));
         }
-        let saved = self.saved.take(retain, applied)?;
-        let tensor = |array: Option<Array>, edge: Option<&Edge>| {
-            array.map(|array| Tensor { array, edge: edge.filter(|_| again).cloned() })
-        };
-        let x: SmallVec<[Option<Tensor>; 3]> =
-            saved.x.into_iter().zip(&applied.inputs).map(|(a, e)| tensor(a, e.as_ref())).collect();
-        let y: SmallVec<[Option<Tensor>; 1]> = saved
-            .y
-            .into_iter()
-            .enumerate()
-            .map(|(slot, a)| {
-                let float = a.as_ref().is_some_and(|a| a.dtype().is_float());
-                tensor(a, float.then(|| Edge::new(Arc::clone(node), slot)).as_ref())
-            })
-            .collect();
-        let needs: SmallVec<[bool; 4]> = applied.inputs.iter().map(Option::is_some).collect();
-        self.op.vjp(&Vjp { name: self.op.name(), x_metas: &self.x_metas, x: &x, y: &y, dy, needs: &needs })
+        let mut saved = self.saved.take(retain, applied)?;
+        if again {
+            for (x, edge) in saved.x.iter_mut().zip(&applied.inputs) {
+                x.iter_mut().for_each(|x| x.edge = edge.clone());
+            }
+            for (slot, y) in saved.y.iter_mut().enumerate() {
+                let float = y.iter_mut().filter(|y| y.dtype().is_float());
+                float.for_each(|y| y.edge = Some(Edge::new(Arc::clone(node), slot)));
+            }
+        }
+        let mut needs: SmallVec<[bool; 8]> = SmallVec::new();
+        let mut x_metas = InputMetas::new();
+        for (form, edge) in self.x_forms.iter().zip(&applied.inputs) {
+            needs.push(edge.is_some());
+            x_metas.push(form.meta());
+        }
+        let name = self.op.name();
+        self.op.vjp(&Vjp { name, x_metas: &x_metas, x: &saved.x, y: &saved.y, dy, needs: &needs })
     }
 }
 
@@ -278,21 +298,4 @@ fn add(mut sum: Tensor, grad: &Tensor, record: bool) -> Result<Tensor> {
     let backend = esker_ops::backend(sum.device())?;
     backend.run_in_place(Map::Value(MapOp::Add), &mut sum.array, &[&grad.array])?;
     Ok(sum)
-}
-
-/// Every node that the roots depend on and that is not `known`, newest first.
-fn upstream<'a>(roots: impl Iterator<Item = &'a Arc<Node>>, known: &HashMap<*const Node, usize>) -> Vec<Arc<Node>> {
-    let mut seen: HashSet<*const Node> = HashSet::new();
-    let mut pending: Vec<Arc<Node>> = roots.cloned().collect();
-    let mut nodes = Vec::new();
-    while let Some(node) = pending.pop() {
-        if known.contains_key(&Arc::as_ptr(&node)) || !seen.insert(Arc::as_ptr(&node)) {
-            continue;
-        }
-        if let Kind::Op(applied) = &node.kind {
-            pending.extend(applied.inputs.iter().flatten().map(|e| Arc::clone(&e.node)));
-        }
-        nodes.push(node);
-    }
-    nodes
 }

@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use esker_ops::{Array, Grad, Meta, Op};
+use esker_ops::{Array, Form, Grad, Op};
 use esker_tensor::{Error, Result};
 use smallvec::SmallVec;
 
@@ -31,12 +31,13 @@ pub(crate) struct Node {
     pub(crate) hooks: OnceLock<Hooks>,
 }
 
+#[allow(clippy::large_enum_variant)] // Nearly all are ops; a box more would cost each an allocation.
 pub(crate) enum Kind {
     /// A tensor whose gradient was asked for; it gathers here.
     Leaf {
         grad: Mutex<Option<Tensor>>,
     },
-    Op(Box<Applied>),
+    Op(Applied),
 }
 
 /// Something that was applied, with what its gradient needs.
@@ -61,7 +62,7 @@ pub(crate) enum Rule {
 /// An op on the tape with what its gradient rule needs.
 pub(crate) struct Recorded {
     pub(crate) op: Op,
-    pub(crate) x_metas: SmallVec<[Meta; 4]>,
+    pub(crate) x_forms: SmallVec<[Form; 2]>,
     pub(crate) saved: Spent<Saved>,
 }
 
@@ -92,14 +93,14 @@ impl<T: Clone> Spent<T> {
     }
 }
 
-/// Inputs and outputs kept for the gradient rule; arrays, so that no history is held through them.
+/// Inputs and outputs kept for the gradient rule, without history, so that none is held through them.
 #[derive(Clone)]
 pub(crate) struct Saved {
-    pub(crate) x: SmallVec<[Option<Array>; 3]>,
-    pub(crate) y: SmallVec<[Option<Array>; 1]>,
+    pub(crate) x: SmallVec<[Option<Tensor>; 2]>,
+    pub(crate) y: SmallVec<[Option<Tensor>; 1]>,
 }
 
-static SEQ: AtomicU64 = AtomicU64::new(0);
+static SEQ: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -117,42 +118,40 @@ impl Node {
         Self::new(kind)
     }
 
+    #[inline]
     fn new(kind: Kind) -> Arc<Self> {
         Arc::new(Self { seq: SEQ.fetch_add(1, Ordering::Relaxed), kind, hooks: OnceLock::new() })
     }
 
+    #[inline]
     pub(crate) fn applied(
         rule: Rule,
         inputs: Edges,
         outputs: usize,
         location: &'static Location<'static>,
     ) -> Arc<Self> {
-        Self::new(Kind::Op(Box::new(Applied { rule, inputs, outputs, location })))
+        Self::new(Kind::Op(Applied { rule, inputs, outputs, location }))
     }
 
-    pub(crate) fn op(
-        op: Op,
-        inputs: Edges,
-        x: &[&Array],
-        x_metas: SmallVec<[Meta; 4]>,
-        y: &[Array],
-        location: &'static Location<'static>,
-    ) -> Result<Arc<Self>> {
-        let keep = |mask: u64, i: usize, a: &Array| -> Result<Option<Array>> {
-            if mask >> i.min(63) & 1 == 0 {
-                return Ok(None);
-            }
-            own(a).map(Some)
-        };
+    pub(crate) fn op(op: Op, x: &[&Tensor], y: &[Array], location: &'static Location<'static>) -> Result<Arc<Self>> {
         let (x_mask, y_mask) = match op.grad() {
             Grad::Saves { inputs, outputs } => (inputs, outputs),
             Grad::None(_) => (0, 0),
         };
-        let saved = Saved {
-            x: x.iter().enumerate().map(|(i, a)| keep(x_mask, i, a)).collect::<Result<_>>()?,
-            y: y.iter().enumerate().map(|(i, a)| keep(y_mask, i, a)).collect::<Result<_>>()?,
+        let keep = |mask: u64, i: usize, a: &Array| -> Result<Option<Tensor>> {
+            if mask >> i.min(63) & 1 == 0 { Ok(None) } else { own(a).map(|a| Some(Tensor::from_array(a))) }
         };
-        let rule = Rule::Op(Recorded { op, x_metas, saved: Spent::new(saved) });
+        let mut saved = Saved { x: SmallVec::new(), y: SmallVec::new() };
+        let (mut inputs, mut x_forms) = (Edges::new(), SmallVec::new());
+        for (i, x) in x.iter().enumerate() {
+            saved.x.push(keep(x_mask, i, &x.array)?);
+            inputs.push(x.edge.clone());
+            x_forms.push(x.array.form().clone());
+        }
+        for (i, y) in y.iter().enumerate() {
+            saved.y.push(keep(y_mask, i, y)?);
+        }
+        let rule = Rule::Op(Recorded { op, x_forms, saved: Spent::new(saved) });
         Ok(Self::applied(rule, inputs, y.len(), location))
     }
 
@@ -178,7 +177,7 @@ impl Applied {
     pub(crate) fn kept_inputs(&self) -> Vec<Array> {
         match &self.rule {
             Rule::Op(recorded) => {
-                recorded.saved.peek().map(|s| s.x.into_iter().flatten().collect()).unwrap_or_default()
+                recorded.saved.peek().map(|s| s.x.into_iter().flatten().map(|x| x.array).collect()).unwrap_or_default()
             }
             _ => Vec::new(),
         }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::threads;
 
 /// Elements below which a walk is not worth a second thread.
-const GRAIN: usize = 32_768;
+pub(crate) const GRAIN: usize = 32_768;
 
 /// Merged dimensions of `N` operands; the last is the innermost.
 pub(crate) struct Plan<const N: usize> {

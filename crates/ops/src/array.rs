@@ -1,16 +1,32 @@
 //! An array: storage, layout, dtype and device, without a tape. What kernels read and write.
 
+use std::sync::Arc;
+
 use bytemuck::{cast_slice, cast_slice_mut};
 use esker_tensor::{DType, Device, Element, Error, Layout, Result, Shape, Storage};
 
 use crate::{Kernel, Meta, View, backend};
 
+/// All of an array but its bytes. Arrays that lie alike share the layout, so that an array is small to move and clone.
+#[derive(Clone)]
+pub struct Form {
+    dtype: DType,
+    device: Device,
+    layout: Arc<Layout>,
+}
+
+impl Form {
+    /// Dtype, shape and device.
+    #[inline]
+    pub fn meta(&self) -> Meta {
+        Meta::new(self.dtype, *self.layout.shape(), self.device)
+    }
+}
+
 /// A value without a tape: bytes, how they lie, what they are and where.
 #[derive(Clone)]
 pub struct Array {
-    dtype: DType,
-    device: Device,
-    layout: Layout,
+    form: Form,
     storage: Storage,
 }
 
@@ -22,7 +38,7 @@ impl Array {
     pub fn new(dtype: DType, device: Device, layout: Layout, storage: Storage) -> Result<Self> {
         let needed = layout.extent().end.checked_mul(dtype.size());
         if device == Device::Meta || needed.is_some_and(|n| n <= storage.len()) {
-            return Ok(Self { dtype, device, layout, storage });
+            return Ok(Self { form: Form { dtype, device, layout: Arc::new(layout) }, storage });
         }
         Err(Error::shape(format!(
             "a layout of {:?} {dtype} with strides {:?} at {} does not fit a storage of {} bytes",
@@ -37,14 +53,14 @@ impl Array {
     ///
     /// # Errors
     /// `OutOfMemory`; `Unavailable` for a device that was not opened.
-    pub fn uninit(meta: &Meta, layout: Layout) -> Result<Self> {
+    pub fn uninit(meta: &Meta, layout: impl Into<Arc<Layout>>) -> Result<Self> {
         let bytes = meta.shape.checked_numel()?.checked_mul(meta.dtype.size());
         let bytes = bytes.ok_or_else(|| Error::shape(format!("{:?} does not fit an address space", meta.shape)))?;
         let storage = match meta.device {
             Device::Meta => Storage::meta(),
             device => backend(device)?.alloc(bytes)?,
         };
-        Ok(Self { dtype: meta.dtype, device: meta.device, layout, storage })
+        Ok(Self { form: Form { dtype: meta.dtype, device: meta.device, layout: layout.into() }, storage })
     }
 
     /// An array on the CPU with a copy of `data`, row-major.
@@ -61,7 +77,8 @@ impl Array {
         for (to, &from) in stored.iter_mut().zip(data) {
             *to = from.store();
         }
-        Ok(Self { dtype: T::DTYPE, device: Device::Cpu, layout: Layout::contiguous(shape), storage })
+        let layout = Arc::new(Layout::contiguous(shape));
+        Ok(Self { form: Form { dtype: T::DTYPE, device: Device::Cpu, layout }, storage })
     }
 
     /// A scalar.
@@ -85,27 +102,72 @@ impl Array {
 
     /// Dtype, shape and device.
     pub fn meta(&self) -> Meta {
-        Meta::new(self.dtype, *self.layout.shape(), self.device)
+        self.form.meta()
+    }
+
+    /// All but the bytes.
+    #[inline]
+    pub fn form(&self) -> &Form {
+        &self.form
     }
 
     /// Element type.
+    #[inline]
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.form.dtype
     }
 
     /// Home.
+    #[inline]
     pub fn device(&self) -> Device {
-        self.device
+        self.form.device
     }
 
     /// Sizes.
+    #[inline]
     pub fn shape(&self) -> &Shape {
-        self.layout.shape()
+        self.layout().shape()
     }
 
     /// How the elements lie.
+    #[inline]
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        &self.form.layout
+    }
+
+    /// The same layout, shared.
+    #[inline]
+    pub(crate) fn shared_layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.form.layout)
+    }
+
+    /// Whether another array is of the same dtype and device.
+    #[inline]
+    pub(crate) fn is_of(&self, other: &Array) -> bool {
+        self.dtype() == other.dtype() && self.device() == other.device()
+    }
+
+    /// Whether another array is of the same dtype and device and lies alike.
+    #[inline]
+    pub(crate) fn lies_like(&self, other: &Array) -> bool {
+        let (a, b) = (&self.form.layout, &other.form.layout);
+        self.is_of(other) && (Arc::ptr_eq(a, b) || a == b)
+    }
+
+    /// An array of the same form with arbitrary contents; `None` on `Meta`. For forms that begin at offset 0.
+    #[inline]
+    pub(crate) fn uninit_like(&self) -> Option<Result<Self>> {
+        if self.device() == Device::Meta {
+            return None;
+        }
+        let bytes = self.shape().numel() * self.dtype().size(); // As many as `self` has.
+        let storage = backend(self.device()).and_then(|b| b.alloc(bytes));
+        Some(storage.map(|storage| Self { form: self.form.clone(), storage }))
+    }
+
+    /// Another view of the same bytes.
+    fn lying(&self, layout: Layout) -> Self {
+        Self { form: Form { layout: Arc::new(layout), ..self.form }, storage: self.storage.clone() }
     }
 
     /// The bytes.
@@ -120,12 +182,12 @@ impl Array {
 
     /// The address of the first element; valid for reads within [`Layout::extent`].
     pub fn as_ptr(&self) -> *const u8 {
-        self.storage.as_ptr().wrapping_add(self.layout.offset() * self.dtype.size())
+        self.storage.as_ptr().wrapping_add(self.layout().offset() * self.dtype().size())
     }
 
     /// The address of the first element for writing; `None` when the storage has other owners.
     pub fn as_mut_ptr(&mut self) -> Option<*mut u8> {
-        let start = self.layout.offset() * self.dtype.size();
+        let start = self.layout().offset() * self.dtype().size();
         self.storage.get_mut().map(|b| b.as_mut_ptr().wrapping_add(start))
     }
 
@@ -134,8 +196,8 @@ impl Array {
     /// # Errors
     /// Those of [`View::of`] and of the copy.
     pub fn view(&self, view: &View) -> Result<Self> {
-        if self.device == Device::Meta {
-            let layout = match view.of(&self.layout)? {
+        if self.device() == Device::Meta {
+            let layout = match view.of(self.layout())? {
                 Some(layout) => Layout::contiguous(*layout.shape()),
                 None => Layout::contiguous(match view {
                     View::Reshape(shape) => *shape,
@@ -144,12 +206,12 @@ impl Array {
             };
             return Self::uninit(&self.meta().with_shape(*layout.shape()), layout);
         }
-        if let Some(layout) = view.of(&self.layout)? {
-            return Ok(Self { layout, storage: self.storage.clone(), ..*self });
+        if let Some(layout) = view.of(self.layout())? {
+            return Ok(self.lying(layout));
         }
         let copy = self.contiguous()?;
-        match view.of(&copy.layout)? {
-            Some(layout) => Ok(Self { layout, ..copy }),
+        match view.of(copy.layout())? {
+            Some(layout) => Ok(copy.lying(layout)),
             None => Err(Error::shape(format!("{view:?} does not fit {:?}", self.shape()))),
         }
     }
@@ -159,12 +221,12 @@ impl Array {
     /// # Errors
     /// Those of the copy.
     pub fn contiguous(&self) -> Result<Self> {
-        if self.layout.is_contiguous() {
+        if self.layout().is_contiguous() {
             return Ok(self.clone());
         }
         let mut out = [Self::uninit(&self.meta(), Layout::contiguous(*self.shape()))?];
-        if self.device != Device::Meta {
-            backend(self.device)?.run(&Kernel::Copy, &[self], &mut out)?;
+        if self.device() != Device::Meta {
+            backend(self.device())?.run(&Kernel::Copy, &[self], &mut out)?;
         }
         let [out] = out;
         Ok(out)
@@ -175,7 +237,7 @@ impl Array {
     /// # Errors
     /// `Capture` on `Meta`, which has no values.
     pub fn to_cpu(&self) -> Result<Self> {
-        match self.device {
+        match self.device() {
             Device::Cpu => Ok(self.clone()),
             Device::Meta => Err(Error::capture(format!(
                 "the values of a {:?} meta tensor were asked for; it has none (is the code under capture reading data?)",
@@ -185,7 +247,7 @@ impl Array {
                 let dense = self.contiguous()?;
                 let mut storage = Storage::alloc(dense.storage.len())?;
                 backend(device)?.read(&dense.storage, storage.make_mut()?)?;
-                Self::new(self.dtype, Device::Cpu, dense.layout, storage)
+                Self::new(self.dtype(), Device::Cpu, *dense.layout(), storage)
             }
         }
     }
@@ -195,17 +257,17 @@ impl Array {
     /// # Errors
     /// `DType` when `T` is not the array's type.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        if T::DTYPE != self.dtype {
-            return Err(Error::dtype(format!("the values are {}, not {}; cast first", self.dtype, T::DTYPE)));
+        if T::DTYPE != self.dtype() {
+            return Err(Error::dtype(format!("the values are {}, not {}; cast first", self.dtype(), T::DTYPE)));
         }
         let cpu = self.to_cpu()?;
         let all: &[T::Stored] = cast_slice(cpu.storage.bytes());
-        if cpu.layout.is_contiguous() {
-            let start = cpu.layout.offset();
+        if cpu.layout().is_contiguous() {
+            let start = cpu.layout().offset();
             let n = cpu.shape().numel();
             return Ok(all.get(start..start + n).unwrap_or(&[]).iter().map(|&s| T::load(s)).collect());
         }
-        Ok(cpu.layout.indices().map(|i| T::load(all[i])).collect())
+        Ok(cpu.layout().indices().map(|i| T::load(all[i])).collect())
     }
 
     /// The elements as f64, row-major.
@@ -213,13 +275,13 @@ impl Array {
     /// # Errors
     /// As [`Array::to_vec`].
     pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
-        match_dtype!(self.dtype, T => Ok(self.to_vec::<T>()?.into_iter().map(Element::to_f64).collect()))
+        match_dtype!(self.dtype(), T => Ok(self.to_vec::<T>()?.into_iter().map(Element::to_f64).collect()))
     }
 }
 
 impl std::fmt::Debug for Array {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Array({:?}, {}, {})", self.shape(), self.dtype, self.device)
+        write!(f, "Array({:?}, {}, {})", self.shape(), self.dtype(), self.device())
     }
 }
 

@@ -1,11 +1,12 @@
 //! Running an op on arrays: promote, infer, lower, allocate, run. No tape.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use esker_tensor::{DType, Device, Dims, Error, Layout, Result};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-use crate::{Array, ConvPass, Kernel, Lowering, Meta, Metas, Op, Outs, Promote, Value, backend};
+use crate::{Array, ConvPass, Kernel, Lowering, Map, MapGrad, Meta, Metas, Op, Outs, Promote, Value, backend};
 
 impl Value for Array {
     fn meta(&self) -> Meta {
@@ -16,9 +17,14 @@ impl Value for Array {
         if let Op::Call(call) = &op {
             return call.run(inputs);
         }
-        let (inputs, metas, outs) = prepare(&op, inputs)?;
-        let inputs: SmallVec<[&Self; 4]> = inputs.iter().map(|x| &**x).collect();
-        run(&op, &inputs, &metas, &outs)
+        if let Some(y) = run_alike(&op, inputs) {
+            return Ok(smallvec![y?]);
+        }
+        let mut metas = metas_of(inputs);
+        if let Some(cast) = promoted(&op, inputs, &mut metas)? {
+            return Self::apply(op, &cast.iter().collect::<SmallVec<[&Self; 4]>>());
+        }
+        run(&op, inputs, &metas, &infer(&op, &metas)?)
     }
 
     fn values(&self) -> Result<&Array> {
@@ -42,26 +48,58 @@ impl Value for Array {
     }
 }
 
-/// Inputs after promotion, their metas, and the metas of the outputs.
-pub type Prepared<'a, V> = (SmallVec<[Cow<'a, V>; 4]>, SmallVec<[Meta; 4]>, Metas);
+/// The metas of an op's inputs; inline for the usual few.
+pub type InputMetas = SmallVec<[Meta; 3]>;
 
-/// Promotes the dtypes of `inputs` as the op says (through casts that `V` sees) and infers the outputs.
+/// What is known of the inputs.
+#[inline]
+pub fn metas_of<V: Value>(inputs: &[&V]) -> InputMetas {
+    inputs.iter().map(|x| x.meta()).collect()
+}
+
+/// The inputs with those cast (in a way that `V` sees) whose dtype the op promotes; `metas` are then of the results.
+/// `None`, as nearly always, when all are as they must be.
+///
+/// # Errors
+/// The cast's own.
+#[inline]
+pub fn promoted<V: Value>(op: &Op, inputs: &[&V], metas: &mut [Meta]) -> Result<Option<SmallVec<[V; 3]>>> {
+    let Some((from, dtype)) = common_dtype(op.promote(), metas) else { return Ok(None) };
+    if metas.iter().skip(from).all(|m| m.dtype == dtype) {
+        return Ok(None);
+    }
+    let mut values: SmallVec<[V; 3]> = inputs.iter().map(|x| (*x).clone()).collect();
+    for (value, meta) in values.iter_mut().zip(metas).skip(from).filter(|(_, m)| m.dtype != dtype) {
+        *value = V::apply(crate::op::Cast { dtype }.into(), &[value])?.swap_remove(0);
+        meta.dtype = dtype;
+    }
+    Ok(Some(values))
+}
+
+/// The metas of an op's outputs.
+///
+/// # Errors
+/// The op's own, with its name in front.
+#[inline]
+pub fn infer(op: &Op, metas: &[Meta]) -> Result<Metas> {
+    op.infer(metas).map_err(|e| e.prefix(op.name()))
+}
+
+/// Inputs after promotion, their metas, and the metas of the outputs.
+pub type Prepared<'a, V> = (SmallVec<[Cow<'a, V>; 4]>, InputMetas, Metas);
+
+/// Promotes the dtypes of `inputs` as the op says and infers the outputs: [`promoted`] and [`infer`] for those that are
+/// in no hurry.
 ///
 /// # Errors
 /// The op's own, with its name in front.
 pub fn prepare<'a, V: Value>(op: &Op, inputs: &[&'a V]) -> Result<Prepared<'a, V>> {
-    let mut metas: SmallVec<[Meta; 4]> = inputs.iter().map(|x| x.meta()).collect();
-    let mut values: SmallVec<[Cow<'a, V>; 4]> = inputs.iter().map(|x| Cow::Borrowed(*x)).collect();
-    if let Some((from, dtype)) = common_dtype(op.promote(), &metas) {
-        for (value, meta) in values.iter_mut().zip(&mut metas).skip(from) {
-            if meta.dtype != dtype {
-                let cast = V::apply(crate::op::Cast { dtype }.into(), &[&**value])?.swap_remove(0);
-                *value = Cow::Owned(cast);
-                meta.dtype = dtype;
-            }
-        }
-    }
-    let outs = op.infer(&metas).map_err(|e| e.prefix(op.name()))?;
+    let mut metas = metas_of(inputs);
+    let values = match promoted(op, inputs, &mut metas)? {
+        Some(cast) => cast.into_iter().map(Cow::Owned).collect(),
+        None => inputs.iter().map(|x| Cow::Borrowed(*x)).collect(),
+    };
+    let outs = infer(op, &metas)?;
     Ok((values, metas, outs))
 }
 
@@ -84,6 +122,36 @@ fn common_dtype(promote: Promote, metas: &[Meta]) -> Option<(usize, DType)> {
         (None, s) => s?,
     };
     Some((from, if float { crate::map::float_of(dtype) } else { dtype }))
+}
+
+/// Runs an elementwise op on floats that lie alike, or are scalars of their dtype: what [`promoted`], [`infer`] and [`run`]
+/// give, without them, since on small arrays they take longer than the kernel. `None` where the operands differ.
+///
+/// # Errors
+/// Those of the kernel, with the op's name in front.
+pub fn run_alike(op: &Op, inputs: &[&Array]) -> Option<Result<Array>> {
+    let (map, arity) = match op {
+        Op::Map(op) => (Map::Value(*op), op.info().arity),
+        Op::MapGrad(MapGrad { op, wrt }) if usize::from(*wrt) < op.info().arity => {
+            (Map::Grad { op: *op, wrt: *wrt }, op.info().arity + 1)
+        }
+        _ => return None,
+    };
+    let full = inputs.iter().find(|x| !x.shape().is_empty()).or(inputs.first())?;
+    let alike = |x: &Array| x.lies_like(full) || (x.shape().is_empty() && x.is_of(full));
+    if inputs.len() != arity
+        || !full.dtype().is_float()
+        || !full.layout().is_fresh()
+        || !inputs.iter().all(|x| alike(x))
+    {
+        return None;
+    }
+    let mut y = match full.uninit_like() {
+        Some(Ok(y)) => y,
+        other => return other,
+    };
+    let done = backend(y.device()).and_then(|b| b.run(&Kernel::Map(map), inputs, std::slice::from_mut(&mut y)));
+    Some(done.map(|()| y).map_err(|e| e.prefix(op.name())))
 }
 
 /// Runs an op whose inputs are promoted and whose outputs are inferred.
@@ -112,18 +180,25 @@ pub fn run(op: &Op, inputs: &[&Array], metas: &[Meta], outs: &Metas) -> Result<O
     }
 }
 
-/// Elementwise kernels keep the memory order of their inputs; convolution and pooling work channels-last.
-fn output_layout(kernel: &Kernel, inputs: &[&Array], out: &Meta) -> Layout {
-    let order = match kernel {
-        Kernel::Map(_) => {
-            let full = inputs.iter().filter(|x| *x.shape() == out.shape && !x.layout().is_contiguous());
-            full.filter_map(|x| x.layout().dense_order()).next()
+/// Convolution and pooling work channels-last.
+fn output_layout(kernel: &Kernel, inputs: &[&Array], out: &Meta) -> Arc<Layout> {
+    match kernel {
+        Kernel::Map(_) => layout_of_inputs(inputs, out),
+        Kernel::Conv(ConvPass::Forward | ConvPass::Input, _) | Kernel::Pool(..) if out.shape.len() == 4 => {
+            Layout::dense(out.shape, &Dims::from([0, 2, 3, 1])).into()
         }
-        Kernel::Conv(ConvPass::Forward | ConvPass::Input, _) | Kernel::Pool(..) => Some(Dims::from([0, 2, 3, 1])),
-        _ => None,
-    };
-    match order {
-        Some(order) if order.len() == out.shape.len() => Layout::dense(out.shape, &order),
-        _ => Layout::contiguous(out.shape),
+        _ => Layout::contiguous(out.shape).into(),
+    }
+}
+
+/// Elementwise kernels keep the memory order of their inputs, and share their layout where they can.
+fn layout_of_inputs(inputs: &[&Array], out: &Meta) -> Arc<Layout> {
+    let mut full = inputs.iter().filter(|x| *x.shape() == out.shape);
+    if let Some(order) = full.clone().filter(|x| !x.layout().is_contiguous()).find_map(|x| x.layout().dense_order()) {
+        return Layout::dense(out.shape, &order).into();
+    }
+    match full.find(|x| x.layout().is_fresh()) {
+        Some(x) => x.shared_layout(),
+        None => Layout::contiguous(out.shape).into(),
     }
 }

@@ -26,11 +26,11 @@ pub mod spec;
 pub mod table;
 mod value;
 
-pub use array::Array;
+pub use array::{Array, Form};
 pub use attr::{Axes, F64Bits, Floats, Ints, Opt, Padding, Sizes};
 pub use backend::{Backend, backend, register};
 pub use esker_tensor as tensor;
-pub use exec::{Prepared, prepare, run};
+pub use exec::{InputMetas, Prepared, infer, metas_of, prepare, promoted, run, run_alike};
 pub use function::{Call, FnRule, IntoOuts};
 pub use half;
 pub use indexing::{Index, Indexing};

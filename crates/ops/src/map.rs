@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use esker_tensor::{DType, Error, Result, Shape};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::scalar::{Prim, Program, Scalar};
 use crate::{
@@ -68,6 +68,10 @@ pub struct MapInfo {
     pub value: Program,
     /// Its derivative by each input times the incoming gradient (input `arity`); `None` where it is zero everywhere.
     pub grads: Vec<Option<Program>>,
+    /// Bit `i` says that some derivative reads input `i`.
+    pub reads: u8,
+    /// Bit `i` says that the derivative by input `i` is 1.
+    pub passes: u8,
 }
 
 struct Describe;
@@ -75,6 +79,10 @@ struct Describe;
 impl MapVisitor for Describe {
     type Out = MapInfo;
     fn visit<F: ElemFn>(self) -> MapInfo {
+        let grads: Vec<Option<Program>> = (0..F::ARITY).map(Program::grad::<F>).collect();
+        let own = (1u8 << F::ARITY) - 1;
+        let dy = 1 << F::ARITY;
+        let passes = |p: &Option<Program>| p.as_ref().is_some_and(|p| p.steps.len() == 1 && p.reads() == dy);
         MapInfo {
             name: F::NAME,
             arity: F::ARITY,
@@ -82,7 +90,9 @@ impl MapVisitor for Describe {
             check_zero: F::CHECK_ZERO,
             onnx: F::ONNX,
             value: Program::value::<F>(),
-            grads: (0..F::ARITY).map(Program::grad::<F>).collect(),
+            reads: grads.iter().flatten().fold(0, |mask, p| mask | p.reads()) & own,
+            passes: grads.iter().enumerate().fold(0, |mask, (i, p)| mask | u8::from(passes(p)) << i),
+            grads,
         }
     }
 }
@@ -139,21 +149,19 @@ impl OpRule for MapOp {
     }
 
     fn grad(&self) -> Grad {
-        let own = (1u8 << self.info().arity) - 1;
-        Grad::inputs(u64::from(self.info().grads.iter().flatten().fold(0, |mask, p| mask | p.reads()) & own))
+        Grad::inputs(u64::from(self.info().reads))
     }
 
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
         let dy = cx.dy()?;
-        let arity = self.info().arity;
-        let mut grads: Grads<V> = smallvec![None; arity];
-        for wrt in (0..arity).filter(|&i| cx.needs(i)) {
-            let Some(program) = &self.info().grads[wrt] else { continue };
-            let dx = if program.steps.len() == 1 && program.reads() == 1 << arity {
+        let info = self.info();
+        let mut grads: Grads<V> = smallvec![None; info.arity];
+        for wrt in (0..info.arity).filter(|&i| cx.needs(i) && info.grads[i].is_some()) {
+            let dx = if info.passes >> wrt & 1 == 1 {
                 dy.clone() // The derivative is 1.
             } else {
                 // Inputs that the derivative does not read were not kept; dy stands in their place.
-                let mut inputs: Vec<&V> = cx.x.iter().map(|x| x.as_ref().unwrap_or(dy)).collect();
+                let mut inputs: SmallVec<[&V; 4]> = cx.x.iter().map(|x| x.as_ref().unwrap_or(dy)).collect();
                 inputs.push(dy);
                 V::apply(MapGrad { op: *self, wrt: wrt as u8 }.into(), &inputs)?.swap_remove(0)
             };

@@ -53,7 +53,20 @@ impl Layout {
         self.shape.len()
     }
 
+    /// Whether this is what [`Layout::contiguous`] gives, in every number.
+    #[inline]
+    pub fn is_fresh(&self) -> bool {
+        let mut expected = 1isize;
+        self.offset == 0
+            && self.shape.iter().zip(self.strides.iter()).rev().all(|(&size, &stride)| {
+                let fits = stride == expected;
+                expected = expected.wrapping_mul(size.max(1) as isize);
+                fits
+            })
+    }
+
     /// Whether the elements lie one after the other in row-major order (sizes of 1 do not matter).
+    #[inline]
     pub fn is_contiguous(&self) -> bool {
         let mut expected = 1isize;
         for (&size, &stride) in self.shape.iter().zip(self.strides.iter()).rev() {

@@ -81,20 +81,24 @@ impl<T: Copy + Default, const N: usize> From<[T; N]> for PerDim<T> {
 
 impl<T> Deref for PerDim<T> {
     type Target = [T];
+    #[inline]
     fn deref(&self) -> &[T] {
         &self.data[..self.len as usize]
     }
 }
 
 impl<T> DerefMut for PerDim<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.data[..self.len as usize]
     }
 }
 
 impl<T: PartialEq> PartialEq for PerDim<T> {
+    /// A loop of its own: for so few numbers a call to compare memory takes longer.
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        **self == **other
+        self.len == other.len && self.iter().zip(other.iter()).all(|(a, b)| a == b)
     }
 }
 
@@ -120,6 +124,7 @@ impl<T: fmt::Debug> fmt::Debug for PerDim<T> {
 
 impl Shape {
     /// The number of elements; 1 for a scalar.
+    #[inline]
     pub fn numel(&self) -> usize {
         self.iter().product()
     }

@@ -4,12 +4,15 @@ mod choose;
 mod kernels;
 mod tile;
 
+use std::ops::Range;
+
 use esker_ops::{Array, Map, MapOp};
 use esker_tensor::{DType, Error, Layout, Result};
 
 use crate::isa::{Isa, isa};
 use crate::operand::{Shared, source, target};
-use crate::strided::{Plan, Run};
+use crate::strided::{GRAIN, Plan, Run};
+use crate::threads;
 use kernels::{Kernels, Loop, Operands};
 use tile::{Compute, TILE, Tile};
 
@@ -28,11 +31,11 @@ pub(crate) fn run(map: Map, inputs: &[&Array], y: &mut Array) -> Result<()> {
         Map::Value(op) => {
             refuse_zero(op, inputs)?;
             let compute = Compute::of(y.dtype());
-            arithmetic(op, find(op, None, compute)?, inputs, y)
+            arithmetic(find(op, None, compute)?, compute, inputs, y)
         }
         Map::Grad { op, wrt } => {
             let compute = Compute::of(y.dtype());
-            arithmetic(op, find(op, Some(usize::from(wrt)), compute)?, inputs, y)
+            arithmetic(find(op, Some(usize::from(wrt)), compute)?, compute, inputs, y)
         }
     }
 }
@@ -92,7 +95,10 @@ fn find(op: MapOp, wrt: Option<usize>, compute: Compute) -> Result<Loop> {
     }])
 }
 
-fn arithmetic(_: MapOp, function: Loop, inputs: &[&Array], y: &mut Array) -> Result<()> {
+fn arithmetic(function: Loop, compute: Compute, inputs: &[&Array], y: &mut Array) -> Result<()> {
+    if flat(function, compute, inputs, y)? {
+        return Ok(());
+    }
     let (layout, dtype) = (*y.layout(), y.dtype());
     let sources = inputs
         .iter()
@@ -101,6 +107,42 @@ fn arithmetic(_: MapOp, function: Loop, inputs: &[&Array], y: &mut Array) -> Res
     let to = target::<u8>(y)?;
     walk(function, &sources, (to, layout, dtype));
     Ok(())
+}
+
+/// Runs the loop where no plan is needed, and says whether it could: all operands contiguous and of the compute type,
+/// each of the output's shape or of one element.
+fn flat(function: Loop, compute: Compute, inputs: &[&Array], y: &mut Array) -> Result<bool> {
+    let single = |x: &Array| x.shape().iter().all(|&n| n == 1);
+    let fits =
+        |x: &Array| compute.is(x.dtype()) && (single(x) || (x.shape() == y.shape() && x.layout().is_contiguous()));
+    if !compute.is(y.dtype()) || !y.layout().is_contiguous() || !inputs.iter().all(|x| fits(x)) {
+        return Ok(false);
+    }
+    let (n, size) = (y.shape().numel(), y.dtype().size());
+    let repeat = |k: usize| inputs.get(k).is_some_and(|x| n != 1 && single(x));
+    let to = target::<u8>(y)?;
+    // Places beyond the inputs repeat the first (or the output, for functions of nothing).
+    let used = |k: usize| if k < inputs.len() { k } else { 0 };
+    let x: [Shared<u8>; INPUTS] =
+        std::array::from_fn(|k| inputs.get(used(k)).map_or(Shared::read(to.get().cast_const()), |x| source(x)));
+    let repeat: [bool; INPUTS] = std::array::from_fn(|k| repeat(used(k)));
+    let part = |range: Range<usize>| {
+        let call = Operands {
+            x: std::array::from_fn(|k| x[k].at(if repeat[k] { 0 } else { range.start * size }).cast_const()),
+            repeat,
+            y: to.at(range.start * size),
+            n: range.len(),
+        };
+        // SAFETY: the loop matches the instruction set in use; the operands have `n` elements (or one that is repeated)
+        // one after the other, and parts write different ones.
+        unsafe { function(&call) }
+    };
+    match n {
+        0 => {}
+        1..=GRAIN => part(0..n),
+        _ => threads::parallel(n.div_ceil(GRAIN), &|task| part(task * GRAIN..((task + 1) * GRAIN).min(n))),
+    }
+    Ok(true)
 }
 
 type Operand = (Shared<u8>, Layout, DType);
