@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "esker-tensor",
         ],
     ),
+    ("esker-bench", &["esker"]),
     ("esker-python", &["esker"]),
     ("xtask", &["esker-ops"]),
 ];

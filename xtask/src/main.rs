@@ -1,5 +1,6 @@
 //! Chores of the Esker workspace.
 
+mod bench;
 mod examples;
 mod listing;
 mod mutate;
@@ -42,6 +43,8 @@ enum Chore {
     Gen,
     /// Builds the Python package into target/wheels.
     Wheel,
+    /// Runs the workloads of bench/targets.json and its peers in turn, and prints times, ratios and bars.
+    Bench(bench::Args),
     /// Breaks the code in known ways, one at a time, and requires the tests to notice each.
     Mutate {
         /// Only the mutants whose name contains this.
@@ -56,6 +59,7 @@ fn main() -> Result<()> {
         Chore::Ops { json } => listing::run(json),
         Chore::Gen => stubs::run(false),
         Chore::Wheel => wheel::build().map(|wheel| println!("{}", wheel.display())),
+        Chore::Bench(args) => bench::run(&args),
         Chore::Mutate { only } => mutate::run(only.as_deref()),
     }
 }

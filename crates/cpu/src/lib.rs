@@ -13,6 +13,8 @@ mod gemm;
 mod isa;
 mod key;
 mod lanes;
+#[doc(hidden)]
+pub mod limit;
 mod map;
 mod matmul;
 mod operand;
