@@ -6,7 +6,7 @@ use std::sync::Arc;
 use esker_ops::{Grad, Grads, InputMetas, Map, MapOp, Ops, Vjp};
 use esker_tensor::site::Site;
 use esker_tensor::{Device, Error, Result};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::dispatch::with_grad_mode;
 use crate::hooks::Hooks;
@@ -54,7 +54,7 @@ pub fn grad_from(
     inputs: &[&Tensor],
     options: GradOptions,
 ) -> Result<Vec<Option<Tensor>>> {
-    let targets: Vec<&Edge> = inputs
+    let targets: SmallVec<[&Edge; 4]> = inputs
         .iter()
         .enumerate()
         .map(|(i, x)| {
@@ -153,7 +153,9 @@ impl Pending {
             Kind::Leaf { .. } => 1,
             Kind::Op(applied) => applied.outputs,
         };
-        (Arc::clone(node), smallvec![None; outputs])
+        let mut slots = Slots::new();
+        slots.resize_with(outputs, || None);
+        (Arc::clone(node), slots)
     }
 }
 
@@ -178,7 +180,7 @@ impl Walk {
     /// without, adds to the leaves' gradients.
     fn run(mut self, targets: Option<&[&Edge]>) -> Result<Vec<Option<Tensor>>> {
         let targets_or_none = targets.unwrap_or_default();
-        let mut found: Vec<Option<Tensor>> = vec![None; targets_or_none.len()];
+        let mut found: Vec<Option<Tensor>> = targets_or_none.iter().map(|_| None).collect();
         while let Some((node, mut slots)) = self.pending.pop() {
             if let Some(hooks) = node.hooks.get() {
                 with_grad_mode(self.options.create_graph, || hooks.see(&mut slots))?;

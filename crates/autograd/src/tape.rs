@@ -198,7 +198,7 @@ pub(crate) fn own(a: &Array) -> Result<Array> {
 impl Drop for Node {
     /// Releases a long chain without recursion.
     fn drop(&mut self) {
-        let mut pending: Vec<Arc<Node>> = Vec::new();
+        let mut pending: SmallVec<[Arc<Node>; 4]> = SmallVec::new();
         take_inputs(&mut self.kind, &mut pending);
         while let Some(node) = pending.pop() {
             if let Some(mut node) = Arc::into_inner(node) {
@@ -208,8 +208,14 @@ impl Drop for Node {
     }
 }
 
-fn take_inputs(kind: &mut Kind, pending: &mut Vec<Arc<Node>>) {
+/// Lets go of a node's inputs; those that nobody else holds go to `pending`.
+fn take_inputs(kind: &mut Kind, pending: &mut SmallVec<[Arc<Node>; 4]>) {
     if let Kind::Op(applied) = kind {
-        pending.extend(applied.inputs.drain(..).flatten().map(|e| e.node));
+        for edge in applied.inputs.drain(..).flatten() {
+            // Two threads that let go at once may both leave it to the other; its own drop then does the same again.
+            if Arc::strong_count(&edge.node) == 1 {
+                pending.push(edge.node);
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use esker_tensor::{DType, Error, Result, Shape};
 use smallvec::{SmallVec, smallvec};
 
+use crate::rule::no_grads;
 use crate::scalar::{Prim, Program, Scalar};
 use crate::{
     Grad, Grads, Kernel, Lowering, Map, MapGrad, MapOp, Meta, Metas, Onnx, OnnxCx, Op, OpRule, Ops, Outs, Promote,
@@ -155,7 +156,7 @@ impl OpRule for MapOp {
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
         let dy = cx.dy()?;
         let info = self.info();
-        let mut grads: Grads<V> = smallvec![None; info.arity];
+        let mut grads = no_grads(info.arity);
         for wrt in (0..info.arity).filter(|&i| cx.needs(i) && info.grads[i].is_some()) {
             let dx = if info.passes >> wrt & 1 == 1 {
                 dy.clone() // The derivative is 1.

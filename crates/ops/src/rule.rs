@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use esker_tensor::{Dims, Error, Layout, Result, Shape};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::{Kernel, Meta, Metas, Onnx, OnnxCx, Op, Outs, Value};
 
@@ -140,6 +140,14 @@ impl Grad {
 /// The gradients of an op's inputs, in their order; `None` where none is needed or it is zero by definition.
 pub type Grads<V> = SmallVec<[Option<V>; 3]>;
 
+/// Gradients of which none is known yet.
+#[inline]
+pub(crate) fn no_grads<V>(inputs: usize) -> Grads<V> {
+    let mut grads = Grads::new();
+    grads.resize_with(inputs, || None);
+    grads
+}
+
 /// What a gradient rule sees.
 pub struct Vjp<'a, V> {
     /// The op's name, for messages.
@@ -191,7 +199,7 @@ impl<V: Value> Vjp<'_, V> {
     /// # Errors
     /// Those of `f`.
     pub fn only(&self, i: usize, f: impl FnOnce() -> Result<V>) -> Result<Grads<V>> {
-        let mut grads: Grads<V> = smallvec![None; self.x_metas.len()];
+        let mut grads = no_grads(self.x_metas.len());
         if self.needs(i) {
             grads[i] = Some(f()?);
         }
