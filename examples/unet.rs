@@ -25,7 +25,7 @@ mod ship;
 #[derive(Parser)]
 struct Args {
     /// Steps of training
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 600)]
     steps: u64,
     /// Pictures per step
     #[arg(long, default_value_t = 16)]

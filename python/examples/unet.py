@@ -14,7 +14,7 @@ import shapes
 from common import Progress, ship
 
 parser = argparse.ArgumentParser(description="Train a U-Net on drawn shapes and export it to ONNX.")
-parser.add_argument("--steps", type=int, default=300, help="steps of training")
+parser.add_argument("--steps", type=int, default=600, help="steps of training")
 parser.add_argument("--batch", type=int, default=16, help="pictures per step")
 parser.add_argument("--side", type=int, default=48, help="of a picture in pixels, a multiple of 4")
 parser.add_argument("--lr", type=float, default=4e-3, help="the highest learning rate")
