@@ -16,6 +16,9 @@ const SAMPLES: usize = 15;
 /// Bytes that one sample moves at least, per thread and array.
 const MOVED: usize = 64 << 20;
 
+/// Lines between arrays. Stores hold up loads from addresses that are equal in their last 12 bits.
+const APART: usize = 21;
+
 /// A level of memory: its name, the bytes that the workload's threads find there, and those of one array of a thread.
 struct Level {
     name: &'static str,
@@ -61,13 +64,14 @@ fn memory(bench: &Bench, level: &Level) {
         kinds.push(("copy_nt", Traffic::StreamedCopy));
     }
     for (name, kind) in kinds {
-        let arrays = || [0; 3].map(|_| vec![Line([1.0; 16]); lines]);
         let times = together(
             bench.threads(),
-            |_| arrays(),
-            |[x, y, z]| {
+            |_| vec![Line([1.0; 16]); 3 * (lines + APART)],
+            |all| {
+                let (x, rest) = all.split_at_mut(lines + APART);
+                let (y, z) = rest.split_at_mut(lines + APART);
                 for _ in 0..calls {
-                    traffic(kind, black_box(x), black_box(y), black_box(z));
+                    traffic(kind, black_box(&x[..lines]), black_box(y), black_box(z));
                 }
             },
         );

@@ -22,7 +22,7 @@ const PYTHON: &[(&str, &str)] = &[
     ("tensorflow", "tensorflow"),
     ("tinygrad", "tinygrad"),
 ];
-/// Rust peers, each a package of its own under `bench/peers/rust`.
+/// Rust peers: the packages of the workspace in `bench/peers/rust`.
 const RUST: &[&str] = &["candle", "burn", "tract", "gemm"];
 /// Variables of the environment.
 type Settings = &'static [(&'static str, &'static str)];
@@ -64,7 +64,7 @@ impl Peer {
             bail!("the peers are {}", known.join(", "));
         };
         let python = interpreter(python)?;
-        has(&python, imports)?;
+        let version = version(&python, imports)?;
         let script = root().join(format!("bench/peers/bench_{base}.py"));
         let mut peer = Self {
             name: name.to_string(),
@@ -78,6 +78,7 @@ impl Peer {
             peer.settings = settings.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
             peer.arguments.extend(["--variant".to_string(), variant.to_string()]);
         }
+        eprintln!("{name}: {base} {version}");
         if base == "onnxruntime" {
             peer.settings.push(models(&python)?);
         }
@@ -85,12 +86,11 @@ impl Peer {
     }
 
     fn rust(name: &str, python: Option<&Path>) -> Result<Self> {
-        let target = root().join("target/bench").join(name);
-        let manifest = root().join("bench/peers/rust").join(name).join("Cargo.toml");
-        let build = ["build", "--release", "--quiet", "--manifest-path"];
-        succeed(cargo().args(build).arg(manifest).arg("--target-dir").arg(&target))?;
+        let package = format!("bench-{name}");
+        let place = ["--manifest-path", "bench/peers/rust/Cargo.toml", "--target-dir", "target/bench"];
+        succeed(cargo().args(["build", "--release", "--quiet", "--locked", "-p", &package]).args(place))?;
         let settings = if name == "tract" { vec![models(&interpreter(python)?)?] } else { Vec::new() };
-        let program = target.join("release").join(format!("bench-{name}"));
+        let program = root().join("target/bench/release").join(package);
         Ok(Self { name: name.to_string(), program, arguments: Vec::new(), settings })
     }
 
@@ -119,15 +119,17 @@ fn interpreter(given: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// Fails unless the interpreter can import the packages.
-fn has(python: &Path, imports: &str) -> Result<()> {
-    let output = Command::new(python).args(["-c", &format!("import {imports}")]).output();
+/// The version of the first of some packages, when the interpreter can import all of them.
+fn version(python: &Path, imports: &str) -> Result<String> {
+    let first = imports.split(',').next().unwrap_or(imports);
+    let code = format!("import {imports}; print(getattr({first}, '__version__', 'of some version'))");
+    let output = Command::new(python).args(["-c", &code]).output();
     let output = output.with_context(|| format!("{} could not be started", python.display()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("`import {imports}` fails in {}: {}", python.display(), said.lines().last().unwrap_or("no word").trim());
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
 /// Exports the models for inference with PyTorch, once; the setting that says where they are.
@@ -135,7 +137,7 @@ fn models(python: &Path) -> Result<(String, String)> {
     let folder = root().join(MODELS);
     let done = folder.join("done");
     if !done.exists() {
-        has(python, "torch, onnx").context("the models are exported with PyTorch")?;
+        version(python, "torch, onnx").context("the models are exported with PyTorch")?;
         succeed(Command::new(python).arg("bench/peers/export_onnx.py").arg(&folder))?;
         std::fs::write(done, "")?;
     }

@@ -64,7 +64,7 @@ impl Table<'_> {
             text += &format!("| {workload} | {ours} | {} | {to_torch} | {to_best} | {share} |\n", cells.join(" | "));
         }
         text += &self.memory(filter, &rivals);
-        text + &format!("\n{met} bars are met, {below} are not, at {}.\n", counted(self.threads))
+        text + &format!("\nBars met: {met}, missed: {below}, at {}.\n", counted(self.threads))
     }
 
     /// The peak memory of training processes.
@@ -180,7 +180,7 @@ mod tests {
         let gemm = "| gemm_1024x1024x1024_fwd | 10.0 ms | 20.0 ms | 10.5 ms | **below** 2.00x (2.20) | 1.05x jax (0.97) | 80 % |";
         assert!(text.contains(gemm), "{text}");
         assert!(text.contains("| sort_1e6_fwd | 2.00 ms | 30.0 ms |  | 15.00x (10.00) | 15.00x torch |  |"), "{text}");
-        assert!(text.contains("2 bars are met, 1 are not"), "{text}");
+        assert!(text.contains("Bars met: 2, missed: 1"), "{text}");
     }
 
     #[test]
