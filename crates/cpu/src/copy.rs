@@ -4,13 +4,14 @@ use esker_ops::Array;
 use esker_tensor::{DType, Layout, Result};
 use half::{bf16, f16};
 
-use crate::operand::{Shared, source, target};
+use crate::operand::{Shared, parallel, source, target};
 use crate::strided::{Plan, Run};
+use crate::transpose::{self, Plane, STRIP, Turn};
 
 /// Elements converted at a time.
 const TILE: usize = 512;
-/// Side of the square blocks that a transposing copy goes through, so that lines read are used before they leave.
-const BLOCK: usize = 32;
+/// Bytes from which on a transposing copy writes past the caches, which could not hold it.
+const STREAMED: usize = 8 << 20;
 
 /// `y = x` in the dtype and layout of `y`.
 ///
@@ -38,17 +39,17 @@ pub(crate) fn to_place(x: &Array, to: Shared<u8>, layout: &Layout, dtype: DType)
         return Ok(());
     }
     match dtype.size() {
-        1 => moved::<u8>(&plan, layout, &from, p, to),
-        2 => moved::<u16>(&plan, layout, &from, p, to),
-        4 => moved::<u32>(&plan, layout, &from, p, to),
-        _ => moved::<u64>(&plan, layout, &from, p, to),
+        1 => moved::<u8>(&plan, p, to),
+        2 => moved::<u16>(&plan, p, to),
+        4 => moved::<u32>(&plan, p, to),
+        _ => moved::<u64>(&plan, p, to),
     }
     Ok(())
 }
 
-fn moved<T: Copy>(plan: &Plan<2>, layout: &Layout, from: &Layout, p: Shared<u8>, to: Shared<u8>) {
-    if let Some((outer, inner)) = transposing(layout, from) {
-        return transpose::<T>(layout, from, outer, inner, p, to);
+fn moved<T: Turn>(plan: &Plan<2>, p: Shared<u8>, to: Shared<u8>) {
+    if let Some((columns, rows)) = transposing(plan) {
+        return transpose::<T>(plan, columns, rows, p, to);
     }
     plan.each(&|run| {
         let (p, to) = (p.get().cast::<T>(), to.get().cast::<T>());
@@ -68,45 +69,38 @@ fn moved<T: Copy>(plan: &Plan<2>, layout: &Layout, from: &Layout, p: Shared<u8>,
     });
 }
 
-/// The dimension that is innermost in the source and the one that is innermost in the target, when they differ and both
-/// are long enough for blocks.
-fn transposing(layout: &Layout, from: &Layout) -> Option<(usize, usize)> {
-    let innermost = |l: &Layout| (0..l.rank()).find(|&d| l.strides()[d] == 1 && l.shape()[d] > 1);
-    let (inner, outer) = (innermost(layout)?, innermost(from)?);
-    let shape = layout.shape();
-    (inner != outer && shape[inner] >= 8 && shape[outer] >= 8).then_some((outer, inner))
+/// The dimension that is innermost in the target and the one that is innermost in the source, when they differ and both
+/// are long enough for tiles.
+fn transposing(plan: &Plan<2>) -> Option<(usize, usize)> {
+    let innermost = |operand: usize| plan.dims().iter().position(|(n, steps)| *n >= 8 && steps[operand] == 1);
+    let (columns, rows) = (innermost(0)?, innermost(1)?);
+    (columns != rows).then_some((columns, rows))
 }
 
-fn transpose<T: Copy>(layout: &Layout, from: &Layout, outer: usize, inner: usize, p: Shared<u8>, to: Shared<u8>) {
-    let shape = *layout.shape();
-    let others: Vec<usize> = (0..shape.len()).filter(|&d| d != outer && d != inner).collect();
-    let planes: usize = others.iter().map(|&d| shape[d]).product();
-    let strips = shape[outer].div_ceil(BLOCK);
-    let tasks = planes * strips;
-    let grain = (32_768 / (BLOCK * shape[inner])).max(1);
-    crate::threads::parallel_for(tasks, grain, &|range| {
-        for task in range {
-            let (mut plane, o0) = (task / strips, task % strips * BLOCK);
-            let (mut t, mut s) = (0isize, 0isize);
-            for &d in others.iter().rev() {
-                let at = (plane % shape[d]) as isize;
-                plane /= shape[d];
-                t += at * layout.strides()[d];
-                s += at * from.strides()[d];
+/// Each plane of two dimensions by strips of rows.
+fn transpose<T: Turn>(plan: &Plan<2>, columns: usize, rows: usize, p: Shared<u8>, to: Shared<u8>) {
+    let dims = plan.dims();
+    let (width, [_, from_step]) = dims[columns];
+    let (height, [to_step, _]) = dims[rows];
+    let others: Vec<_> = (0..dims.len()).filter(|&d| d != columns && d != rows).map(|d| dims[d]).collect();
+    let planes: usize = others.iter().map(|(n, _)| n).product();
+    let strips = height.div_ceil(STRIP);
+    let stream = planes * height * width * size_of::<T>() >= STREAMED;
+    parallel(planes * strips, STRIP.min(height) * width, &|tasks| {
+        for task in tasks {
+            let (mut rest, row) = (task / strips, task % strips * STRIP);
+            let (mut t, mut s) = (row as isize * to_step, row as isize);
+            for &(n, steps) in others.iter().rev() {
+                let at = (rest % n) as isize;
+                rest /= n;
+                t += at * steps[0];
+                s += at * steps[1];
             }
-            let (p, to) = (p.get().cast::<T>().wrapping_offset(s), to.get().cast::<T>().wrapping_offset(t));
-            let (to_outer, from_inner) = (layout.strides()[outer], from.strides()[inner]);
-            for i0 in (0..shape[inner]).step_by(BLOCK) {
-                for o in o0..(o0 + BLOCK).min(shape[outer]) {
-                    for i in i0..(i0 + BLOCK).min(shape[inner]) {
-                        // SAFETY: indices stay within both layouts; strips are disjoint.
-                        unsafe {
-                            *to.offset(o as isize * to_outer + i as isize) =
-                                *p.offset(o as isize + i as isize * from_inner);
-                        }
-                    }
-                }
-            }
+            let from = p.get().cast::<T>().wrapping_offset(s);
+            let to = to.get().cast::<T>().wrapping_offset(t);
+            let rows = STRIP.min(height - row);
+            // SAFETY: the strip lies within both layouts; strips are disjoint.
+            unsafe { transpose::plane(&Plane { from, from_step, to, to_step, rows, columns: width }, stream) }
         }
     });
 }
@@ -196,5 +190,60 @@ unsafe fn store_ints(x: &[i64], to: *mut u8, t: isize, dt: isize, dtype: DType) 
             DType::F32 => write(x, to, t, dt, |x| x as f32),
             DType::F64 => write(x, to, t, dt, |x| x as f64),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use esker_tensor::{DType, Layout, Shape};
+
+    use crate::operand;
+    use crate::test::{bits, copied, same_bits, signal};
+
+    /// Copies to every order of three dimensions, from every order.
+    fn orders(dtype: DType, sizes: [usize; 3]) {
+        const ORDERS: [[u8; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        let shape = Shape::from(sizes);
+        let x = signal(dtype, &sizes);
+        let dense = |order: [u8; 3]| Layout::dense(shape, &order.into_iter().collect());
+        for (from, to) in ORDERS.into_iter().flat_map(|a| ORDERS.map(|b| (a, b))) {
+            let from = copied(&x, dense(from));
+            same_bits(|| {
+                let mut y = operand::uninit(dtype, dense(to)).unwrap();
+                y.storage_mut().make_mut().unwrap().fill(0xa5);
+                super::run(&from, &mut y).unwrap();
+                assert!(bits(&y) == bits(&x), "{dtype} {sizes:?} {to:?}");
+                vec![y]
+            });
+        }
+    }
+
+    #[test]
+    fn copies_between_all_orders_are_exact() {
+        crate::register();
+        for dtype in [DType::U8, DType::BF16, DType::F32, DType::I64] {
+            for sizes in [[2, 17, 40], [3, 8, 9], [1, 300, 33], [20, 7, 64]] {
+                orders(dtype, sizes);
+            }
+        }
+    }
+
+    #[test]
+    fn large_copies_go_past_the_caches_and_are_exact() {
+        crate::register();
+        // Rows of the target that are aligned to cache lines, and rows that are not.
+        let cases =
+            [(DType::U8, 4160, 1025), (DType::BF16, 1056, 2043), (DType::F32, 2064, 521), (DType::F64, 1032, 515)];
+        for (dtype, columns, rows) in cases {
+            large(dtype, [2, columns, rows]);
+            large(dtype, [2, columns + 5, rows]);
+        }
+    }
+
+    fn large(dtype: DType, sizes: [usize; 3]) {
+        let x = signal(dtype, &sizes);
+        let mut y = operand::uninit(dtype, Layout::dense(*x.shape(), &[0u8, 2, 1].into_iter().collect())).unwrap();
+        super::run(&x, &mut y).unwrap();
+        assert!(bits(&y) == bits(&x), "{dtype} {sizes:?}");
     }
 }

@@ -28,6 +28,7 @@ mod strided;
 #[cfg(test)]
 mod test;
 pub mod threads;
+mod transpose;
 mod vector;
 
 #[doc(hidden)]

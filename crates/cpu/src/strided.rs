@@ -50,6 +50,11 @@ impl<const N: usize> Plan<N> {
         Self { dims: merged }
     }
 
+    /// Sizes and strides, the innermost dimension of the first operand last.
+    pub(crate) fn dims(&self) -> &[(usize, [isize; N])] {
+        &self.dims
+    }
+
     fn numel(&self) -> usize {
         self.dims.iter().map(|(n, _)| n).product()
     }
