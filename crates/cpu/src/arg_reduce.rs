@@ -1,7 +1,9 @@
 //! The position of the extreme along a dimension.
 //!
 //! Elements map to integer keys whose largest is the answer (NaN the largest of all, both zeros the same), so that one
-//! integer maximum serves every dtype and either direction, and vectorises.
+//! integer maximum serves every dtype and either direction, and vectorises. Rows of f32 and f64 are searched as they are.
+
+mod rows;
 
 use std::ops::Range;
 
@@ -10,7 +12,7 @@ use esker_tensor::{DType, Error, Result};
 use half::{bf16, f16};
 
 use crate::key::Keyed;
-use crate::lanes::{self, Lanes, Num, Task};
+use crate::lanes::{self, Lanes, Num, Real, Task};
 use crate::operand::{Shared, parallel, source, split_at, target, with_order};
 
 /// Finds the extreme along `dim`: outputs are the index, or the value and the index.
@@ -57,9 +59,21 @@ impl Geometry {
             DType::I64 => self.search_as::<i64>(x, value, index),
             DType::F16 => self.search_as::<f16>(x, value, index),
             DType::BF16 => self.search_as::<bf16>(x, value, index),
+            DType::F32 if self.inner == 1 => self.search_rows::<f32>(x, value, index),
             DType::F32 => self.search_as::<f32>(x, value, index),
+            DType::F64 if self.inner == 1 => self.search_rows::<f64>(x, value, index),
             DType::F64 => self.search_as::<f64>(x, value, index),
         }
+    }
+
+    fn search_rows<T: Real>(self, x: &Array, value: Option<&mut Array>, index: &mut Array) -> Result<()> {
+        let value = value.map(target::<T>).transpose()?;
+        let (x, index) = (source::<T>(x), target::<i64>(index)?);
+        parallel(self.outer, self.size, &|items| {
+            // SAFETY: the geometry is that of the arrays; items are disjoint elements of the outputs.
+            unsafe { lanes::run(rows::Search { x, value, index, items, size: self.size, largest: self.largest }) }
+        });
+        Ok(())
     }
 
     fn search_as<T: Keyed>(self, x: &Array, value: Option<&mut Array>, index: &mut Array) -> Result<()> {
@@ -213,7 +227,15 @@ mod tests {
     fn agrees_with_a_plain_search() {
         crate::register();
         for dtype in DType::ALL {
-            for (shape, dim) in [([3, 4, 130], 2), ([3, 30, 130], 1), ([5, 1, 1], 0), ([2, 3, 3000], 2)] {
+            for (shape, dim) in [
+                ([3, 4, 130], 2),
+                ([2, 1, 9001], 2),
+                ([4, 2, 16], 2),
+                ([4, 2, 31], 2),
+                ([3, 30, 130], 1),
+                ([5, 1, 1], 0),
+                ([2, 3, 3000], 2),
+            ] {
                 check(dtype, shape, dim, true);
                 check(dtype, shape, dim, false);
             }
@@ -240,6 +262,25 @@ mod tests {
             }
         }
         assert!(super::run(true, 1, &signal(DType::F32, &[2, 0]), &mut [out(DType::I64, &[2])]).is_err());
+    }
+
+    #[test]
+    fn every_place_is_found_and_nan_before_all() {
+        crate::register();
+        for dtype in [DType::F32, DType::F64] {
+            for (n, step) in [(200, 1), (9000, 211)] {
+                for at in (0..n).step_by(step) {
+                    for (win, largest) in [(9.0, true), (-9.0, false), (f64::NAN, true), (f64::NAN, false)] {
+                        let mut values: Vec<f64> = (0..n).map(|i| (i * 7 % 5) as f64).collect();
+                        values[at] = win;
+                        values[n - 1] = if at == n - 1 { win } else { values[at].clamp(-8.0, 8.0) };
+                        let mut index = [out(DType::I64, &[1])];
+                        super::run(largest, 1, &from_f64(dtype, &values, &[1, n]), &mut index).unwrap();
+                        assert_eq!(index[0].to_vec::<i64>().unwrap(), [at as i64], "{dtype} {n} {win}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

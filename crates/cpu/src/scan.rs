@@ -1,4 +1,7 @@
-//! Running folds along a dimension, element after element, f32 in f64.
+//! Running folds along a dimension, element after element, f32 in f64; sums of floats along the innermost dimension go
+//! in [`eights`].
+
+mod eights;
 
 use std::ops::Range;
 
@@ -22,7 +25,17 @@ pub(crate) fn run(op: Fold, dim: usize, reverse: bool, x: &Array, y: &mut Array)
     }
     let x = x.contiguous()?;
     let order = (0..y.shape().len() as u8).collect();
+    let [outer, size, inner] = split_at(x.shape(), dim);
+    let eights = op == Fold::Sum && inner == 1;
     with_order(y, &order, |y| match x.dtype() {
+        DType::F32 if eights => {
+            eights::run::<f32>(source(&x), target(y)?, outer, size, reverse);
+            Ok(())
+        }
+        DType::F64 if eights => {
+            eights::run::<f64>(source(&x), target(y)?, outer, size, reverse);
+            Ok(())
+        }
         DType::F32 => fold_as::<f32>(op, dim, reverse, &x, y),
         DType::F64 => fold_as::<f64>(op, dim, reverse, &x, y),
         DType::U8 => fold_as::<u8>(op, dim, reverse, &x, y),
@@ -158,7 +171,7 @@ mod tests {
     use esker_ops::Fold;
     use esker_tensor::DType;
 
-    use crate::test::{layouts, out, same_bits, signal};
+    use crate::test::{from_f64, layouts, out, same_bits, signal};
 
     fn check(op: Fold, dtype: DType, shape: [usize; 3], dim: usize, reverse: bool) {
         let x = signal(dtype, &shape);
@@ -194,7 +207,9 @@ mod tests {
     #[test]
     fn agrees_with_a_plain_loop() {
         crate::register();
-        for (shape, dim) in [([2, 3, 100], 2), ([2, 9, 100], 1), ([7, 1, 1], 0), ([3, 0, 2], 1)] {
+        let sizes =
+            [([2, 3, 100], 2), ([2, 9, 100], 1), ([7, 1, 1], 0), ([3, 0, 2], 1), ([2, 3, 0], 2), ([2, 3, 16], 2)];
+        for (shape, dim) in sizes {
             for reverse in [false, true] {
                 for dtype in [DType::F32, DType::F64, DType::I64, DType::I32, DType::BF16] {
                     check(Fold::Sum, dtype, shape, dim, reverse);
@@ -207,17 +222,43 @@ mod tests {
     }
 
     #[test]
+    fn infinities_and_nan_run_on_from_their_place() {
+        crate::register();
+        let (inf, nan) = (f64::INFINITY, f64::NAN);
+        for dtype in [DType::F32, DType::F64] {
+            for at in 0..20 {
+                let mut values = vec![-0.0; 20];
+                values[at] = inf;
+                values[19] = if at == 19 { inf } else { -inf };
+                let mut y = out(dtype, &[20]);
+                super::run(Fold::Sum, 0, false, &from_f64(dtype, &values, &[20]), &mut y).unwrap();
+                for (i, y) in y.to_f64_vec().unwrap().into_iter().enumerate() {
+                    let want = if i < at {
+                        0.0
+                    } else if i < 19 || at == 19 {
+                        inf
+                    } else {
+                        nan
+                    };
+                    assert!(y == want || (y.is_nan() && want.is_nan()), "{at} {i} {y}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn same_bits_everywhere() {
         crate::register();
-        let x = signal(DType::F32, &[30, 40, 70]);
-        same_bits(|| {
-            [0, 1, 2]
-                .map(|dim| {
-                    let mut y = out(DType::F32, &[30, 40, 70]);
-                    super::run(Fold::Sum, dim, dim == 1, &x, &mut y).unwrap();
+        for dtype in [DType::F32, DType::F64] {
+            let x = signal(dtype, &[30, 40, 70]);
+            same_bits(|| {
+                let run = |dim, reverse| {
+                    let mut y = out(dtype, &[30, 40, 70]);
+                    super::run(Fold::Sum, dim, reverse, &x, &mut y).unwrap();
                     y
-                })
-                .into()
-        });
+                };
+                vec![run(0, false), run(1, true), run(2, false), run(2, true)]
+            });
+        }
     }
 }
