@@ -4,6 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::Output;
+use super::vector::{self, Block, BlockFn};
 use crate::isa::{Isa, isa};
 
 /// An element type that products are computed in.
@@ -33,6 +34,10 @@ pub(crate) struct Kernel<T> {
     /// Columns.
     pub(crate) nr: usize,
     run: TileFn<T>,
+    /// One row, where the columns of B are neighbours in memory.
+    pub(super) rows: BlockFn<T>,
+    /// One row, where the steps of B are; not for every element and instruction set.
+    pub(super) runs: Option<BlockFn<T>>,
 }
 
 /// The largest tile of all kernels, in elements.
@@ -67,7 +72,7 @@ impl<T: Element> Kernel<T> {
 }
 
 /// What a tile kernel needs of a register.
-trait Register: Copy {
+pub(super) trait Register: Copy {
     type T: Copy;
     const N: usize;
     unsafe fn zero() -> Self;
@@ -150,7 +155,13 @@ unsafe fn put<R: Register, const NV: usize>(sum: [R; NV], c: *mut R::T, width: u
 
 /// A kernel entry: the only place with a target feature, one arm for each number of rows.
 macro_rules! entry {
-    ($(#[$attr:meta])* $name:ident, $R:ty, $T:ty, $mr:literal, $nv:literal, [$($rows:literal)*]) => {
+    ($(#[$attr:meta])* $name:ident $vector:ident, $R:ty, $T:ty, $mr:literal, $nv:literal, [$($rows:literal)*]) => {
+        $(#[$attr])*
+        unsafe fn $vector(block: &Block<$T>) {
+            // SAFETY: passed on.
+            unsafe { vector::rows::<$R>(block) }
+        }
+
         $(#[$attr])*
         #[allow(clippy::too_many_arguments)]
         unsafe fn $name(
@@ -168,26 +179,29 @@ macro_rules! entry {
 }
 
 #[cfg(target_arch = "x86_64")]
-entry!(#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")] f32_avx512, __m512, f32, 14, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13]);
+entry!(#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")] f32_avx512 f32_avx512_row, __m512, f32, 14, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13]);
 #[cfg(target_arch = "x86_64")]
-entry!(#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")] f64_avx512, __m512d, f64, 14, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13]);
+entry!(#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")] f64_avx512 f64_avx512_row, __m512d, f64, 14, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13]);
 #[cfg(target_arch = "x86_64")]
-entry!(#[target_feature(enable = "avx2,fma")] f32_avx2, __m256, f32, 6, 2, [1 2 3 4 5]);
+entry!(#[target_feature(enable = "avx2,fma")] f32_avx2 f32_avx2_row, __m256, f32, 6, 2, [1 2 3 4 5]);
 #[cfg(target_arch = "x86_64")]
-entry!(#[target_feature(enable = "avx2,fma")] f64_avx2, __m256d, f64, 6, 2, [1 2 3 4 5]);
-entry!(f32_portable, Lane<f32>, f32, 4, 4, [1 2 3]);
-entry!(f64_portable, Lane<f64>, f64, 4, 4, [1 2 3]);
+entry!(#[target_feature(enable = "avx2,fma")] f64_avx2 f64_avx2_row, __m256d, f64, 6, 2, [1 2 3 4 5]);
+entry!(f32_portable f32_portable_row, Lane<f32>, f32, 4, 4, [1 2 3]);
+entry!(f64_portable f64_portable_row, Lane<f64>, f64, 4, 4, [1 2 3]);
 
 macro_rules! element {
-    ($T:ty, $avx512:ident $nr512:literal, $avx2:ident $nr2:literal, $portable:ident, $weave:path) => {
+    (
+        $T:ty, $avx512:ident $row512:ident $nr512:literal, $avx2:ident $row2:ident $nr2:literal,
+        $portable:ident $row:ident, $weave:path, $runs:expr
+    ) => {
         impl Element for $T {
             fn kernel() -> Kernel<Self> {
                 match isa() {
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => Kernel { mr: 14, nr: $nr512, run: $avx512 },
+                    Isa::Avx512 => Kernel { mr: 14, nr: $nr512, run: $avx512, rows: $row512, runs: $runs },
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => Kernel { mr: 6, nr: $nr2, run: $avx2 },
-                    _ => Kernel { mr: 4, nr: 4, run: $portable },
+                    Isa::Avx2 => Kernel { mr: 6, nr: $nr2, run: $avx2, rows: $row2, runs: $runs },
+                    _ => Kernel { mr: 4, nr: 4, run: $portable, rows: $row, runs: None },
                 }
             }
             fn plus(self, o: Self) -> Self {
@@ -201,8 +215,8 @@ macro_rules! element {
     };
 }
 
-element!(f32, f32_avx512 32, f32_avx2 16, f32_portable, super::weave::weave_f32);
-element!(f64, f64_avx512 16, f64_avx2 8, f64_portable, super::pack::weave_any);
+element!(f32, f32_avx512 f32_avx512_row 32, f32_avx2 f32_avx2_row 16, f32_portable f32_portable_row, super::weave::weave_f32, Some(vector::runs_f32));
+element!(f64, f64_avx512 f64_avx512_row 16, f64_avx2 f64_avx2_row 8, f64_portable f64_portable_row, super::pack::weave_any, None);
 
 /// One element as a register: the portable kernel.
 #[derive(Clone, Copy)]

@@ -10,6 +10,7 @@
 mod micro;
 mod pack;
 mod scratch;
+mod vector;
 mod weave;
 
 use std::ops::Range;
@@ -81,7 +82,20 @@ pub(crate) unsafe fn gemm<T: Element>(
     } else {
         ((m, n), (a, b), out)
     };
-    let call = Call { kernel, a, b, out, serial: m * n * k <= SERIAL };
+    let serial = m * n * k <= SERIAL;
+    if let (true, Some(a), Some(b)) = (m == 1 || k == 1, a.strided(), b.strided()) {
+        // SAFETY: passed on.
+        let done = unsafe {
+            match m {
+                1 => vector::row((n, k), a, b, &out, serial),
+                _ => vector::outer((m, n), a, b, &out, serial),
+            }
+        };
+        if done {
+            return Ok(());
+        }
+    }
+    let call = Call { kernel, a, b, out, serial };
     // SAFETY: passed on.
     unsafe { if m <= MC { call.narrow(m, n, k) } else { call.wide(m, n, k) } }
 }

@@ -124,11 +124,16 @@ fn everywhere(f: impl Fn(&str)) {
     set_num_threads(before);
 }
 
+/// The chain of fused steps of the block of k from `k0` on, for element `x` of C.
+fn block(x: usize, (_, n, k): Size, k0: usize, a: &[f32], b: &[f32]) -> f32 {
+    (k0..(k0 + KC).min(k)).fold(0.0f32, |s, p| a[x / n * k + p].mul_add(b[p * n + x % n], s))
+}
+
 /// One chain of fused steps for each block of k, the blocks added in order: what the module promises.
-fn promised((m, n, k): Size, a: &[f32], b: &[f32]) -> Vec<f32> {
-    let chain = |i: usize, j: usize, ks: Range<usize>| ks.fold(0.0f32, |s, p| a[i * k + p].mul_add(b[p * n + j], s));
-    let blocks = |i, j| (0..k).step_by(KC).map(move |k0| chain(i, j, k0..(k0 + KC).min(k)));
-    (0..m * n).map(|x| blocks(x / n, x % n).reduce(|s, c| s + c).unwrap()).collect()
+fn promised(size: Size, a: &[f32], b: &[f32]) -> Vec<f32> {
+    let (m, n, k) = size;
+    let blocks = |x| (0..k).step_by(KC).map(move |k0| block(x, size, k0, a, b));
+    (0..m * n).map(|x| blocks(x).reduce(|s, c| s + c).unwrap()).collect()
 }
 
 #[test]
@@ -145,6 +150,33 @@ fn bits_are_the_promised_ones_everywhere() {
         }
         assert!(double() == want, "f64: {name}");
     });
+}
+
+/// The transpose of a `[rows, columns]` matrix.
+fn turned(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..rows * columns).map(|i| x[i % rows * columns + i / rows]).collect()
+}
+
+#[test]
+fn bits_of_a_single_row_column_or_step_are_the_promised_ones_in_every_orientation() {
+    // Blocks of k one, two and four at a time; columns that fill no register, no eight, no task.
+    let sizes =
+        [(1, 1, 3), (1, 7, 1290), (1, 70, 1030), (1, 530, 300), (1, 33, 2600), (9, 1, 700), (37, 21, 1), (300, 129, 1)];
+    for (m, n, k) in sizes {
+        let (a, b) = (numbers::<f32>(m * k, 16), numbers::<f32>(k * n, 17));
+        let (at, bt) = (turned(&a, m, k), turned(&b, k, n));
+        let want = promised((m, n, k), &a, &b);
+        let more: Vec<f32> =
+            (0..m * n).map(|x| (0..k).step_by(KC).fold(1.0, |s, k0| s + block(x, (m, n, k), k0, &a, &b))).collect();
+        everywhere(|name| {
+            for (a, ta) in [(&a, false), (&at, true)] {
+                for (b, tb) in [(&b, false), (&bt, true)] {
+                    assert!(product((m, n, k), a, ta, b, tb, false) == want, "{m} {n} {k} {ta} {tb}: {name}");
+                    assert!(product((m, n, k), a, ta, b, tb, true) == more, "{m} {n} {k} {ta} {tb}, added: {name}");
+                }
+            }
+        });
+    }
 }
 
 #[test]

@@ -161,7 +161,7 @@ unsafe fn avx2(lines: &[*const f32], run: usize, width: usize, dst: &mut [f32]) 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn eight_by_four(from: &[*const f32; 8], s: usize) -> [__m256; 4] {
+pub(super) unsafe fn eight_by_four(from: &[*const f32; 8], s: usize) -> [__m256; 4] {
     // SAFETY: the caller vouches for the lines.
     let pair = |i: usize| unsafe {
         let low = _mm256_castps128_ps256(_mm_loadu_ps(from[i].add(s)));
