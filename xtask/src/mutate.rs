@@ -26,8 +26,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "product rule loses a term",
         file: "crates/ops/src/scalar/dual.rs",
-        from: "plus(self.d.map(|d| d * o.v), o.d.map(|d| d * self.v))",
-        to: "self.d.map(|d| d * o.v)",
+        from: "plus(along!(self.d, |d| d * o.v), along!(o.d, |d| d * self.v))",
+        to: "along!(self.d, |d| d * o.v)",
     },
     Mutant {
         name: "permuted views swap two strides",

@@ -58,8 +58,30 @@ pub fn block(key: Key, index: u64) -> [u32; 4] {
     philox4x32_10([index_lo, index_hi, 0, 0], [key_lo, key_hi])
 }
 
+/// `N` blocks from `index` on, as [`block`] gives them: one list for each of the four words. For vector code.
+#[inline(always)]
+pub fn blocks<const N: usize>(key: Key, index: u64) -> [[u32; N]; 4] {
+    let (key_hi, key_lo) = split(key.0);
+    let mut c = [[0; N]; 4];
+    for lane in 0..N {
+        let (hi, lo) = split(index + lane as u64);
+        (c[0][lane], c[1][lane]) = (lo, hi);
+    }
+    let mut k = [key_lo, key_hi];
+    for turn in 0..10 {
+        if turn > 0 {
+            k = [k[0].wrapping_add(WEYL[0]), k[1].wrapping_add(WEYL[1])];
+        }
+        for lane in 0..N {
+            let words = round([c[0][lane], c[1][lane], c[2][lane], c[3][lane]], k);
+            (c[0][lane], c[1][lane], c[2][lane], c[3][lane]) = (words[0], words[1], words[2], words[3]);
+        }
+    }
+    c
+}
+
 /// A number in `[0, 1)` from the upper 24 bits: all multiples of 2^-24, equally likely.
-#[inline]
+#[inline(always)]
 pub fn uniform_f32(bits: u32) -> f32 {
     const STEP: f32 = 1.0 / (1u32 << 24) as f32;
     (bits >> 8) as f32 * STEP
@@ -211,6 +233,15 @@ mod tests {
     fn block_splits_key_and_index_low_half_first() {
         let (key, index) = (Key(0x299f_31d0_a409_3822), 0x85a3_08d3_243f_6a88);
         assert_eq!(block(key, index), philox4x32_10([0x243f_6a88, 0x85a3_08d3, 0, 0], [0xa409_3822, 0x299f_31d0]));
+    }
+
+    #[test]
+    fn blocks_side_by_side_are_the_same_blocks() {
+        let first = u64::from(u32::MAX) - 3;
+        let words = blocks::<8>(Key(5), first);
+        for lane in 0..8 {
+            assert_eq!(words.map(|w| w[lane]), block(Key(5), first + lane as u64));
+        }
     }
 
     #[test]

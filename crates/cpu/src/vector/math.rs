@@ -134,6 +134,28 @@ pub(crate) unsafe fn tanh<L: Lane32>(x: L) -> L {
     }
 }
 
+/// cos and sin of `turns` times 2 pi, for `turns` in [0, 1): within 1e-7, and near a zero in proportion to the distance
+/// (polynomials after Cephes, sinf and cosf).
+#[inline(always)]
+pub(crate) unsafe fn cos_sin_turns<L: Lane32>(turns: L) -> (L, L) {
+    // SAFETY: passed on.
+    unsafe {
+        // The nearest quarter, and the rest, which is exact.
+        let quarter = turns.fma(L::c(4.0), L::c(0.5)).floor();
+        let x = quarter.fma(L::c(-0.25), turns).mul(L::c(std::f64::consts::TAU));
+        let square = x.mul(x);
+        let p = horner(square, [-1.951_529_589_1e-4, 8.332_160_873_6e-3, -1.666_665_461_1e-1]);
+        let sin = p.mul(square).fma(x, x);
+        let p = horner(square, [2.443_315_711_809_948e-5, -1.388_731_625_493_765e-3, 4.166_664_568_298_827e-2]);
+        let cos = p.mul(square).fma(square, square.fma(L::c(-0.5), L::c(1.0)));
+        // A quarter of a turn makes (cos, sin) to (-sin, cos).
+        let (one, two, three) = (quarter.eq(L::c(1.0)), quarter.eq(L::c(2.0)), quarter.eq(L::c(3.0)));
+        let turned_cos = L::select(one, sin.neg(), L::select(two, cos.neg(), L::select(three, sin, cos)));
+        let turned_sin = L::select(one, cos, L::select(two, sin.neg(), L::select(three, cos.neg(), sin)));
+        (turned_cos, turned_sin)
+    }
+}
+
 /// erf x within 2 units in the last place.
 #[inline(always)]
 pub(crate) unsafe fn erf<L: Lane32>(x: L) -> L {

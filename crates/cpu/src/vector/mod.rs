@@ -13,6 +13,7 @@ mod x86;
 
 pub(crate) use float::V;
 pub(crate) use int::Int;
+pub(crate) use math::cos_sin_turns;
 
 /// A register of floats, or one float.
 ///

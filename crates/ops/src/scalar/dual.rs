@@ -20,11 +20,17 @@ impl<S: Num> Dual<S> {
     pub fn constant(v: S) -> Self {
         Self { v, d: None }
     }
+}
 
-    #[inline(always)]
-    fn chain(self, v: S, slope: impl FnOnce(S) -> S) -> Self {
-        Self { v, d: self.d.map(slope) }
-    }
+/// A tangent that passes through a slope. No closure, since those are not inlined into code for an instruction set, and
+/// would turn every operation on a register into a call.
+macro_rules! along {
+    ($d:expr, |$x:ident| $slope:expr) => {
+        match $d {
+            Some($x) => Some($slope),
+            None => None,
+        }
+    };
 }
 
 #[inline(always)]
@@ -40,7 +46,7 @@ impl<S: Num> Neg for Dual<S> {
     type Output = Self;
     #[inline(always)]
     fn neg(self) -> Self {
-        self.chain(-self.v, |d| -d)
+        Self { v: -self.v, d: along!(self.d, |d| -d) }
     }
 }
 
@@ -56,7 +62,7 @@ impl<S: Num> Sub for Dual<S> {
     type Output = Self;
     #[inline(always)]
     fn sub(self, o: Self) -> Self {
-        Self { v: self.v - o.v, d: plus(self.d, o.d.map(|d| -d)) }
+        Self { v: self.v - o.v, d: plus(self.d, along!(o.d, |d| -d)) }
     }
 }
 
@@ -64,7 +70,7 @@ impl<S: Num> Mul for Dual<S> {
     type Output = Self;
     #[inline(always)]
     fn mul(self, o: Self) -> Self {
-        Self { v: self.v * o.v, d: plus(self.d.map(|d| d * o.v), o.d.map(|d| d * self.v)) }
+        Self { v: self.v * o.v, d: plus(along!(self.d, |d| d * o.v), along!(o.d, |d| d * self.v)) }
     }
 }
 
@@ -74,9 +80,7 @@ impl<S: Scalar> Div for Dual<S> {
     fn div(self, o: Self) -> Self {
         let v = self.v / o.v;
         // (a / b)' by b is -(a / b) / b.
-        #[allow(clippy::suspicious_arithmetic_impl)]
-        let by_divisor = |d: S| -(d * v / o.v);
-        Self { v, d: plus(self.d.map(|d| d / o.v), o.d.map(by_divisor)) }
+        Self { v, d: plus(along!(self.d, |d| d / o.v), along!(o.d, |d| -(d * v / o.v))) }
     }
 }
 
@@ -100,7 +104,7 @@ impl<S: Num> Mul<f64> for Dual<S> {
     type Output = Self;
     #[inline(always)]
     fn mul(self, o: f64) -> Self {
-        self.chain(self.v * o, |d| d * o)
+        Self { v: self.v * o, d: along!(self.d, |d| d * o) }
     }
 }
 
@@ -108,7 +112,7 @@ impl<S: Scalar> Div<f64> for Dual<S> {
     type Output = Self;
     #[inline(always)]
     fn div(self, o: f64) -> Self {
-        self.chain(self.v / o, |d| d / o)
+        Self { v: self.v / o, d: along!(self.d, |d| d / o) }
     }
 }
 
@@ -134,18 +138,23 @@ impl<S: Num> Num for Dual<S> {
     fn select(m: S::Mask, a: Self, b: Self) -> Self {
         let d = match (a.d, b.d) {
             (None, None) => None,
-            (x, y) => Some(S::select(m, x.unwrap_or(S::c(0.0)), y.unwrap_or(S::c(0.0)))),
+            (Some(x), Some(y)) => Some(S::select(m, x, y)),
+            (Some(x), None) => Some(S::select(m, x, S::c(0.0))),
+            (None, Some(y)) => Some(S::select(m, S::c(0.0), y)),
         };
         Self { v: S::select(m, a.v, b.v), d }
     }
     #[inline(always)]
     fn abs(self) -> Self {
         // Slope 0 at 0, as PyTorch's sign.
-        self.chain(self.v.abs(), |d| {
-            let zero = S::c(0.0);
-            let right = S::select(zero.lt(self.v), d, zero * self.v);
-            S::select(self.v.lt(zero), -d, right)
-        })
+        Self {
+            v: self.v.abs(),
+            d: along!(self.d, |d| {
+                let zero = S::c(0.0);
+                let right = S::select(zero.lt(self.v), d, zero * self.v);
+                S::select(self.v.lt(zero), -d, right)
+            }),
+        }
     }
     #[inline(always)]
     fn floor_div(self, o: Self) -> Self {
@@ -155,11 +164,11 @@ impl<S: Num> Num for Dual<S> {
     fn remainder(self, o: Self) -> Self {
         // r = a - floor(a / b) * b, and the quotient is constant almost everywhere.
         let q = self.v.floor_div(o.v);
-        Self { v: self.v.remainder(o.v), d: plus(self.d, o.d.map(|d| -(q * d))) }
+        Self { v: self.v.remainder(o.v), d: plus(self.d, along!(o.d, |d| -(q * d))) }
     }
     #[inline(always)]
     fn square(self) -> Self {
-        self.chain(self.v.square(), |d| d * (self.v + self.v))
+        Self { v: self.v.square(), d: along!(self.d, |d| d * (self.v + self.v)) }
     }
 }
 
@@ -171,52 +180,55 @@ impl<S: Scalar> Scalar for Dual<S> {
             (Some(d), None) => Some(d * a.v),
             (None, e) => e,
         };
-        Self { v: self.v.mul_add(a.v, b.v), d: plus(d, a.d.map(|d| d * self.v)) }
+        Self { v: self.v.mul_add(a.v, b.v), d: plus(d, along!(a.d, |d| d * self.v)) }
     }
     #[inline(always)]
     fn sqrt(self) -> Self {
         let v = self.v.sqrt();
-        self.chain(v, |d| d / (v + v))
+        Self { v, d: along!(self.d, |d| d / (v + v)) }
     }
     #[inline(always)]
     fn exp(self) -> Self {
         let v = self.v.exp();
-        self.chain(v, |d| d * v)
+        Self { v, d: along!(self.d, |d| d * v) }
     }
     #[inline(always)]
     fn expm1(self) -> Self {
         let v = self.v.expm1();
-        self.chain(v, |d| d * (v + 1.0))
+        Self { v, d: along!(self.d, |d| d * (v + 1.0)) }
     }
     #[inline(always)]
     fn log(self) -> Self {
-        self.chain(self.v.log(), |d| d / self.v)
+        Self { v: self.v.log(), d: along!(self.d, |d| d / self.v) }
     }
     #[inline(always)]
     fn log1p(self) -> Self {
-        self.chain(self.v.log1p(), |d| d / (self.v + 1.0))
+        Self { v: self.v.log1p(), d: along!(self.d, |d| d / (self.v + 1.0)) }
     }
     #[inline(always)]
     fn sin(self) -> Self {
-        self.chain(self.v.sin(), |d| d * self.v.cos())
+        Self { v: self.v.sin(), d: along!(self.d, |d| d * self.v.cos()) }
     }
     #[inline(always)]
     fn cos(self) -> Self {
-        self.chain(self.v.cos(), |d| -(d * self.v.sin()))
+        Self { v: self.v.cos(), d: along!(self.d, |d| -(d * self.v.sin())) }
     }
     #[inline(always)]
     fn tanh(self) -> Self {
         let v = self.v.tanh();
-        self.chain(v, |d| d * (S::c(1.0) - v * v))
+        Self { v, d: along!(self.d, |d| d * (S::c(1.0) - v * v)) }
     }
     #[inline(always)]
     fn erf(self) -> Self {
-        self.chain(self.v.erf(), |d| d * ((-(self.v * self.v)).exp() * std::f64::consts::FRAC_2_SQRT_PI))
+        Self {
+            v: self.v.erf(),
+            d: along!(self.d, |d| d * ((-(self.v * self.v)).exp() * std::f64::consts::FRAC_2_SQRT_PI)),
+        }
     }
     #[inline(always)]
     fn sigmoid(self) -> Self {
         let v = self.v.sigmoid();
-        self.chain(v, |d| d * (v * (S::c(1.0) - v)))
+        Self { v, d: along!(self.d, |d| d * (v * (S::c(1.0) - v))) }
     }
     #[inline(always)]
     fn floor(self) -> Self {
@@ -227,15 +239,20 @@ impl<S: Scalar> Scalar for Dual<S> {
         // No slope at the origin, as PyTorch.
         let zero = S::c(0.0);
         let norm = self.v * self.v + x.v * x.v;
-        let over = |d: S| S::select(norm.eq(zero), zero, d / norm);
-        Self { v: self.v.atan2(x.v), d: plus(self.d.map(|d| over(d * x.v)), x.d.map(|d| over(-(d * self.v)))) }
+        Self {
+            v: self.v.atan2(x.v),
+            d: plus(
+                along!(self.d, |d| S::select(norm.eq(zero), zero, d * x.v / norm)),
+                along!(x.d, |d| S::select(norm.eq(zero), zero, -(d * self.v) / norm)),
+            ),
+        }
     }
     #[inline(always)]
     fn pow(self, y: Self) -> Self {
         let (zero, v) = (S::c(0.0), self.v.pow(y.v));
         // Slope 0 where the exponent is 0, and by the exponent where the base is 0, as PyTorch.
-        let by_base = |d: S| S::select(y.v.eq(zero), zero, d * (y.v * self.v.pow(y.v - 1.0)));
-        let by_exponent = |d: S| S::select(self.v.eq(zero), zero, d * (v * self.v.log()));
-        Self { v, d: plus(self.d.map(by_base), y.d.map(by_exponent)) }
+        let by_base = along!(self.d, |d| S::select(y.v.eq(zero), zero, d * (y.v * self.v.pow(y.v - 1.0))));
+        let by_exponent = along!(y.d, |d| S::select(self.v.eq(zero), zero, d * (v * self.v.log())));
+        Self { v, d: plus(by_base, by_exponent) }
     }
 }
