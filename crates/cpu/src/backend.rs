@@ -1,9 +1,11 @@
 //! The CPU as a [`Backend`]: one match from kernel families to their modules.
 
-use esker_ops::{Array, Backend, Kernel, Map};
+use esker_ops::{Array, Backend, Kernel, Map, Update};
 use esker_tensor::{Error, Result, Storage};
 
-use crate::{arg_reduce, concat, conv, copy, elements, gather, map, matmul, pool, random, reduce, row, scan, sort};
+use crate::{
+    arg_reduce, concat, conv, copy, elements, gather, map, matmul, pool, random, reduce, row, scan, sort, update,
+};
 
 /// The kernel families on the CPU.
 pub(crate) struct CpuBackend;
@@ -41,6 +43,10 @@ impl Backend for CpuBackend {
 
     fn run_in_place(&self, map: Map, target: &mut Array, others: &[&Array]) -> Result<()> {
         map::run_in_place(map, target, others)
+    }
+
+    fn update(&self, update: &Update, p: &mut Array, grad: &Array, states: &mut [&mut Array]) -> Result<bool> {
+        update::run(update, p, grad, states)
     }
 
     fn read(&self, from: &Storage, to: &mut [u8]) -> Result<()> {

@@ -29,6 +29,7 @@ mod strided;
 mod test;
 pub mod threads;
 mod transpose;
+mod update;
 mod vector;
 
 #[doc(hidden)]

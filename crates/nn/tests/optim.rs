@@ -5,6 +5,8 @@
 use esker_autograd::{Param, Tensor};
 use esker_nn::StateDict;
 use esker_nn::optim::*;
+use esker_ops::Ops;
+use esker_tensor::DType;
 use serde_json::Value;
 
 fn fixture() -> Value {
@@ -300,6 +302,35 @@ fn plateaus_lower_the_rate_as_in_pytorch() {
             assert_eq!(resumed, plateau);
             plateau.step(*metric, &mut sgd);
             close(&[sgd.lr()], &[rate], &format!("{name}, step {step}"));
+        }
+    }
+}
+
+#[test]
+fn a_step_in_one_pass_gives_the_bits_of_its_operations() {
+    let makers: [fn(Vec<Param>) -> Box<dyn Optimizer>; 5] = [
+        |p| Box::new(Adam::new(p, 0.01)),
+        |p| Box::new(Adam::new(p, 0.01).betas(0.8, 0.9).eps(1e-3).weight_decay(0.1)),
+        |p| Box::new(AdamW::new(p, 0.01)),
+        |p| Box::new(SGD::new(p, 0.1).momentum(0.9).dampening(0.2).weight_decay(0.1)),
+        |p| Box::new(SGD::new(p, 0.1).momentum(0.9).nesterov()),
+    ];
+    for (i, maker) in makers.into_iter().enumerate() {
+        for dtype in [DType::F32, DType::F64] {
+            let start = Tensor::randn([37, 29]).unwrap().cast(dtype).unwrap();
+            let params = [Param::new(&start).unwrap(), Param::new(&start).unwrap()];
+            let mut optimizers = params.clone().map(|p| maker(vec![p]));
+            for step in 0..4 {
+                let gradient = Tensor::randn([37, 29]).unwrap().cast(dtype).unwrap();
+                // Lying otherwise, it is taken operation by operation.
+                let turned = gradient.permute([1, 0]).unwrap().array().contiguous().unwrap();
+                let turned = Tensor::from_array(turned).permute([1, 0]).unwrap();
+                params[0].set_grad(gradient).unwrap();
+                params[1].set_grad(turned).unwrap();
+                optimizers.iter_mut().for_each(|o| o.step().unwrap());
+                let [a, b] = params.each_ref().map(|p| p.tensor().to_f64_vec().unwrap());
+                assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()), "{i} {dtype} step {step}");
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use esker_tensor::{Device, Error, Result, Storage};
 
-use crate::{Array, Kernel, Map};
+use crate::{Array, Kernel, Map, Update};
 
 /// A device's memory and its kernel families.
 pub trait Backend: Send + Sync {
@@ -26,6 +26,15 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// As [`Backend::run`].
     fn run_in_place(&self, map: Map, target: &mut Array, others: &[&Array]) -> Result<()>;
+
+    /// Runs an optimiser's step in one pass over its operands, and says whether it did: a backend may have no such kernel,
+    /// or not for operands like these, and then leaves them as they are.
+    ///
+    /// # Errors
+    /// `Kernel` when a target shares its memory.
+    fn update(&self, _: &Update, _p: &mut Array, _grad: &Array, _states: &mut [&mut Array]) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Copies a whole storage to host memory of the same length.
     ///

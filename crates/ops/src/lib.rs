@@ -24,6 +24,7 @@ mod sketch;
 #[cfg(feature = "spec")]
 pub mod spec;
 pub mod table;
+mod update;
 mod value;
 
 pub use array::{Array, Form};
@@ -40,4 +41,5 @@ pub use onnx::{Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef};
 pub use rule::{Grad, Grads, Lowering, OpRule, Promote, View, Vjp};
 pub use sketch::compose_vjp;
 pub use table::{Function, MapGrad, MapOp, Op, Ops};
+pub use update::{AdamUpdate, MomentumUpdate, Update};
 pub use value::{Described, Meta, Metas, Outs, Value};

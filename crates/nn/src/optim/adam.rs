@@ -1,10 +1,10 @@
 //! Adam, and Adam with decoupled weight decay.
 
-use esker_ops::{Array, MapOp, Ops};
+use esker_ops::{AdamUpdate, Array, MapOp, Ops, Update};
 use esker_tensor::Result;
 
 use super::group::{at_least_zero, below_one};
-use super::update::{add_number, add_scaled, average, correction, decayed, in_place, scale};
+use super::update::{add_number, add_scaled, average, correction, decayed, in_one_pass, in_place, scale};
 use super::{Descent, Memory, ParamGroup, Rule};
 
 /// `torch.optim.Adam` (Kingma and Ba, "Adam: a method for stochastic optimization", 2015): with `g` the gradient plus
@@ -65,12 +65,21 @@ impl<const DECOUPLED: bool> Rule for AdamRule<DECOUPLED> {
 
     fn update(&self, group: &ParamGroup, p: &mut Array, grad: &Array, memory: &mut Memory) -> Result<()> {
         let (b1, b2) = (group.momentum.unwrap_or(self.betas.0), self.betas.1);
-        if DECOUPLED && group.weight_decay != 0.0 {
-            scale(p, 1.0 - group.lr * group.weight_decay)?;
-        }
-        let g = decayed(grad, p, if DECOUPLED { 0.0 } else { group.weight_decay })?;
         let step = memory.next_step()?;
+        let update = AdamUpdate {
+            keep: if DECOUPLED { 1.0 - group.lr * group.weight_decay } else { 1.0 },
+            pull: if DECOUPLED { 0.0 } else { group.weight_decay },
+            betas: (b1, b2),
+            root: 1.0 / correction(b2, step).sqrt(),
+            eps: self.eps,
+            rate: group.lr / correction(b1, step),
+        };
         let [m, v] = memory.pair(0, 1, p)?;
+        if !self.amsgrad && in_one_pass(Update::Adam(update), p, grad, &mut [m, v])? {
+            return Ok(());
+        }
+        scale(p, update.keep)?;
+        let g = decayed(grad, p, update.pull)?;
         average(m, &g, b1)?;
         average(v, &g.square()?, b2)?;
         let mut denominator = if self.amsgrad {
@@ -80,10 +89,10 @@ impl<const DECOUPLED: bool> Rule for AdamRule<DECOUPLED> {
         } else {
             v.sqrt()?
         };
-        scale(&mut denominator, 1.0 / correction(b2, step).sqrt())?;
-        add_number(&mut denominator, self.eps)?;
+        scale(&mut denominator, update.root)?;
+        add_number(&mut denominator, update.eps)?;
         let m = memory.array(0, p)?;
-        add_scaled(p, &m.div(&denominator)?, -group.lr / correction(b1, step))
+        add_scaled(p, &m.div(&denominator)?, -update.rate)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Stochastic gradient descent.
 
-use esker_ops::Array;
+use esker_ops::{Array, MomentumUpdate, Update};
 use esker_tensor::{Error, Result};
 
 use super::group::at_least_zero;
-use super::update::{add_scaled, copy_like, decayed, scale};
+use super::update::{add_scaled, copy_like, decayed, in_one_pass, scale};
 use super::{Descent, Memory, ParamGroup, Rule};
 
 /// `torch.optim.SGD`: with `g` the gradient plus `weight_decay` times the parameter,
@@ -62,6 +62,19 @@ impl Rule for SgdRule {
 
     fn update(&self, group: &ParamGroup, p: &mut Array, grad: &Array, memory: &mut Memory) -> Result<()> {
         let momentum = group.momentum.unwrap_or(self.momentum);
+        let update = MomentumUpdate {
+            pull: group.weight_decay,
+            momentum,
+            fresh: 1.0 - self.dampening,
+            nesterov: self.nesterov,
+            rate: group.lr,
+        };
+        if momentum != 0.0
+            && let Some(v) = memory.get(0)
+            && in_one_pass(Update::Momentum(update), p, grad, &mut [v])?
+        {
+            return Ok(());
+        }
         let g = decayed(grad, p, group.weight_decay)?;
         if momentum == 0.0 {
             return add_scaled(p, &g, -group.lr);

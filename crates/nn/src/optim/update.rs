@@ -3,8 +3,13 @@
 use std::borrow::Cow;
 
 use esker_autograd::{Param, Tensor};
-use esker_ops::{Array, Kernel, Map, MapOp, Ops, Random, Value, backend};
+use esker_ops::{Array, Kernel, Map, MapOp, Ops, Random, Update, Value, backend};
 use esker_tensor::{Layout, Result};
+
+/// The whole step in one pass, where the backend can; says whether it did.
+pub(super) fn in_one_pass(update: Update, p: &mut Array, grad: &Array, states: &mut [&mut Array]) -> Result<bool> {
+    backend(p.device())?.update(&update, p, grad, states)
+}
 
 /// `target = op(target, other)`, without an allocation.
 pub(super) fn in_place(op: MapOp, target: &mut Array, other: &Array) -> Result<()> {
@@ -13,6 +18,9 @@ pub(super) fn in_place(op: MapOp, target: &mut Array, other: &Array) -> Result<(
 
 /// `target *= factor`.
 pub(super) fn scale(target: &mut Array, factor: f64) -> Result<()> {
+    if factor == 1.0 {
+        return Ok(());
+    }
     let factor = number(factor, target)?;
     in_place(MapOp::Mul, target, &factor)
 }
