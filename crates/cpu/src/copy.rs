@@ -5,13 +5,12 @@ use esker_tensor::{DType, Layout, Result};
 use half::{bf16, f16};
 
 use crate::operand::{Shared, parallel, source, target};
+use crate::stream;
 use crate::strided::{Plan, Run};
 use crate::transpose::{self, Plane, STRIP, Turn};
 
 /// Elements converted at a time.
 const TILE: usize = 512;
-/// Bytes from which on a transposing copy writes past the caches, which could not hold it.
-const STREAMED: usize = 8 << 20;
 
 /// `y = x` in the dtype and layout of `y`.
 ///
@@ -85,7 +84,7 @@ fn transpose<T: Turn>(plan: &Plan<2>, columns: usize, rows: usize, p: Shared<u8>
     let others: Vec<_> = (0..dims.len()).filter(|&d| d != columns && d != rows).map(|d| dims[d]).collect();
     let planes: usize = others.iter().map(|(n, _)| n).product();
     let strips = height.div_ceil(STRIP);
-    let stream = planes * height * width * size_of::<T>() >= STREAMED;
+    let past = planes * height * width * size_of::<T>() >= stream::LARGE;
     parallel(planes * strips, STRIP.min(height) * width, &|tasks| {
         for task in tasks {
             let (mut rest, row) = (task / strips, task % strips * STRIP);
@@ -100,7 +99,7 @@ fn transpose<T: Turn>(plan: &Plan<2>, columns: usize, rows: usize, p: Shared<u8>
             let to = to.get().cast::<T>().wrapping_offset(t);
             let rows = STRIP.min(height - row);
             // SAFETY: the strip lies within both layouts; strips are disjoint.
-            unsafe { transpose::plane(&Plane { from, from_step, to, to_step, rows, columns: width }, stream) }
+            unsafe { transpose::plane(&Plane { from, from_step, to, to_step, rows, columns: width }, past) }
         }
     });
 }
@@ -235,8 +234,8 @@ mod tests {
         let cases =
             [(DType::U8, 4160, 1025), (DType::BF16, 1056, 2043), (DType::F32, 2064, 521), (DType::F64, 1032, 515)];
         for (dtype, columns, rows) in cases {
-            large(dtype, [2, columns, rows]);
-            large(dtype, [2, columns + 5, rows]);
+            large(dtype, [3, columns, rows]);
+            large(dtype, [3, columns + 5, rows]);
         }
     }
 

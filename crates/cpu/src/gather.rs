@@ -10,6 +10,14 @@ use esker_tensor::{DType, Error, Result};
 
 use crate::lanes::{self, Lanes, Num, Task};
 use crate::operand::{self, Shared, index_array, is_half, parallel, slice, source, split_at, target};
+use crate::stream;
+
+/// Rows ahead of which one is asked for.
+const AHEAD: usize = 12;
+/// Bytes of a row from which on it may be written past the caches.
+const PAST: usize = 64;
+/// Bytes of the longest row that is summed aside before it is written past the caches.
+const ASIDE: usize = 4096;
 
 /// `y = x` at `index` along `dim`.
 ///
@@ -25,14 +33,28 @@ pub(crate) fn gather(dim: usize, x: &Array, index: &Array, y: &mut Array) -> Res
     operand::with_order(y, &order, |y| {
         let row = inner * x.dtype().size();
         let (from, to) = (source::<u8>(&x), target::<u8>(y)?);
+        let past = row >= PAST && outer * index.len() * row >= stream::LARGE;
         parallel(outer * index.len(), inner, &|items| {
+            let (mut o, mut i) = (items.start / index.len(), items.start % index.len());
             for item in items {
-                let (o, i) = (item / index.len(), item % index.len());
+                if let Some(&next) = index.get(i + AHEAD) {
+                    stream::fetch(from.at((o * size + next as usize) * row), row);
+                }
                 let at = (o * size + index[i] as usize) * row;
                 // SAFETY: `check` found the index below `size`, so that the row lies within x; item rows of y are
                 // disjoint and within it.
-                unsafe { copy_row(from.at(at), to.at(item * row), row) }
+                unsafe {
+                    match past {
+                        true => stream::copy(from.at(at), to.at(item * row), row),
+                        false => copy_row(from.at(at), to.at(item * row), row),
+                    }
+                }
+                i += 1;
+                if i == index.len() {
+                    (o, i) = (o + 1, 0);
+                }
             }
+            stream::fence();
         });
         Ok(())
     })
@@ -101,17 +123,17 @@ struct Buckets {
 }
 
 fn buckets(index: &[i64], size: usize) -> Buckets {
-    let mut starts = vec![0usize; size + 1];
+    // Counted two places on, so that the ends become the starts while positions are put down.
+    let mut starts = vec![0usize; size + 2];
     for &t in index {
-        starts[t as usize + 1] += 1;
+        starts[t as usize + 2] += 1;
     }
-    for t in 0..size {
+    for t in 1..=size {
         starts[t + 1] += starts[t];
     }
-    let mut next = starts.clone();
     let mut positions = vec![0; index.len()];
     for (i, &t) in index.iter().enumerate() {
-        let slot = &mut next[t as usize];
+        let slot = &mut starts[t as usize + 1];
         positions[*slot] = i;
         *slot += 1;
     }
@@ -123,9 +145,12 @@ fn scatter_as<T: Num>(dim: usize, index: &[i64], src: &Array, y: &mut Array) -> 
     let buckets = buckets(index, size);
     let (from, to) = (source::<T>(src), target::<T>(y)?);
     let cost = inner * (1 + index.len() / size.max(1));
+    let bytes = inner * size_of::<T>();
+    let past = (PAST..=ASIDE).contains(&bytes) && outer * size * bytes >= stream::LARGE;
     parallel(outer * size, cost, &|items| {
         // SAFETY: the geometry is that of the arrays, whose sizes the op inferred; items are disjoint rows of y.
-        unsafe { lanes::run(AddRows { from, to, items, buckets: &buckets, count: index.len(), size, inner }) }
+        unsafe { lanes::run(AddRows { from, to, items, buckets: &buckets, count: index.len(), size, inner, past }) }
+        stream::fence();
     });
     Ok(())
 }
@@ -139,31 +164,68 @@ struct AddRows<'a, T> {
     count: usize,
     size: usize,
     inner: usize,
+    /// Write past the caches; rows then have [`ASIDE`] bytes at most.
+    past: bool,
 }
 
 impl<T: Num> Task<T> for AddRows<'_, T> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Lanes<E = T>>(self) {
-        for item in self.items {
-            let (o, t) = (item / self.size, item % self.size);
-            let positions = &self.buckets.positions[self.buckets.starts[t]..self.buckets.starts[t + 1]];
+        let Buckets { positions, starts } = self.buckets;
+        let bytes = self.inner * size_of::<T>();
+        let (mut o, mut t) = (self.items.start / self.size, self.items.start % self.size);
+        let mut aside = Aside([0; ASIDE]);
+        for item in self.items.clone() {
             let (from, to) = (self.from.at(o * self.count * self.inner), self.to.at(item * self.inner));
-            // SAFETY: the caller vouches for the geometry; lanes and tail stay within a row of `inner`.
+            for next in starts[t] + AHEAD..starts[t + 1] + AHEAD {
+                if let Some(&p) = positions.get(next) {
+                    stream::fetch(from.wrapping_add(p * self.inner).cast(), bytes);
+                }
+            }
+            let sources = &positions[starts[t]..starts[t + 1]];
+            // SAFETY: the caller vouches for the geometry; what is summed aside fits there.
             unsafe {
-                let mut at = 0;
-                while at + lanes::LANES <= self.inner {
-                    let mut sum = V::splat(T::ZERO);
-                    for &p in positions {
-                        sum = sum.add(V::load(from.add(p * self.inner + at)));
-                    }
-                    sum.store(to.add(at));
-                    at += lanes::LANES;
+                if self.past {
+                    self.sum::<V>(from, sources, aside.0.as_mut_ptr().cast());
+                    stream::copy(aside.0.as_ptr(), to.cast(), bytes);
+                } else {
+                    self.sum::<V>(from, sources, to);
                 }
-                for at in at..self.inner {
-                    let sum = positions.iter().fold(T::ZERO, |s, &p| s.plus(*from.add(p * self.inner + at)));
-                    *to.add(at) = sum;
+            }
+            t += 1;
+            if t == self.size {
+                (o, t) = (o + 1, 0);
+            }
+        }
+    }
+}
+
+/// Room for a row, aligned to cache lines.
+#[repr(align(64))]
+struct Aside([u8; ASIDE]);
+
+impl<T: Num> AddRows<'_, T> {
+    /// The sum of the rows at `positions`.
+    ///
+    /// # Safety
+    /// The rows lie within the source, and `to` has room for one.
+    #[inline(always)]
+    unsafe fn sum<V: Lanes<E = T>>(&self, from: *const T, positions: &[usize], to: *mut T) {
+        // SAFETY: the caller vouches for the rows; lanes and tail stay within a row of `inner`.
+        unsafe {
+            let mut at = 0;
+            while at + lanes::LANES <= self.inner {
+                let mut sum = V::splat(T::ZERO);
+                for &p in positions {
+                    sum = sum.add(V::load(from.add(p * self.inner + at)));
                 }
+                sum.store(to.add(at));
+                at += lanes::LANES;
+            }
+            for at in at..self.inner {
+                let sum = positions.iter().fold(T::ZERO, |s, &p| s.plus(*from.add(p * self.inner + at)));
+                *to.add(at) = sum;
             }
         }
     }
@@ -215,6 +277,28 @@ mod tests {
             let b = if dtype == DType::U8 { b.rem_euclid(256.0) } else { b };
             assert!((a - b).abs() <= tolerance * (1.0 + b.abs()), "{dtype} {a} {b}");
         }
+    }
+
+    #[test]
+    fn large_tables_are_written_past_the_caches_with_the_same_values() {
+        crate::register();
+        let (rows, count, width) = (11_000, 10_503, 300);
+        let x = signal(DType::F32, &[rows, width]);
+        let places: Vec<i64> = (0..count).map(|i| (i * i % rows) as i64).collect();
+        let index = Array::from_slice(&places, Shape::from([count])).unwrap();
+        let xv = x.to_f64_vec().unwrap();
+        let (mut y, mut back) = (out(DType::F32, &[count, width]), out(DType::F32, &[rows, width]));
+        super::gather(0, &x, &index, &mut y).unwrap();
+        let yv = y.to_f64_vec().unwrap();
+        let mut want = vec![0f32; rows * width];
+        for (i, v) in yv.iter().enumerate() {
+            let at = places[i / width] as usize * width + i % width;
+            assert_eq!(*v, xv[at]);
+            want[at] += *v as f32;
+        }
+        super::scatter(0, &index, &y, &mut back).unwrap();
+        let got = back.to_vec::<f32>().unwrap();
+        assert!(got.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
 
     #[test]

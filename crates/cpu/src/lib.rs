@@ -24,6 +24,7 @@ mod reduce;
 mod row;
 mod scan;
 mod sort;
+mod stream;
 mod strided;
 #[cfg(test)]
 mod test;
