@@ -308,7 +308,8 @@ fn plateaus_lower_the_rate_as_in_pytorch() {
 
 #[test]
 fn a_step_in_one_pass_gives_the_bits_of_its_operations() {
-    let makers: [fn(Vec<Param>) -> Box<dyn Optimizer>; 5] = [
+    type Maker = fn(Vec<Param>) -> Box<dyn Optimizer>;
+    let makers: [Maker; 5] = [
         |p| Box::new(Adam::new(p, 0.01)),
         |p| Box::new(Adam::new(p, 0.01).betas(0.8, 0.9).eps(1e-3).weight_decay(0.1)),
         |p| Box::new(AdamW::new(p, 0.01)),

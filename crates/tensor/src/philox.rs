@@ -59,6 +59,7 @@ pub fn block(key: Key, index: u64) -> [u32; 4] {
 }
 
 /// `N` blocks from `index` on, as [`block`] gives them: one list for each of the four words. For vector code.
+#[allow(clippy::needless_range_loop)] // Four lists run side by side.
 #[inline(always)]
 pub fn blocks<const N: usize>(key: Key, index: u64) -> [[u32; N]; 4] {
     let (key_hi, key_lo) = split(key.0);

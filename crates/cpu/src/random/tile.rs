@@ -79,12 +79,14 @@ impl Draw for Normal {
 
 /// Calls `f` with each element of a range and its number.
 pub(super) fn each<D: Draw>(key: Key, range: Range<usize>, f: impl Fn(usize, D::Number)) {
-    // SAFETY: the machine has the instruction set in use.
     match isa() {
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: `isa` gives only what the processor has.
         Isa::Avx512 => unsafe { avx512::<D, _>(key, range, &f) },
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
         Isa::Avx2 => unsafe { avx2::<D, _>(key, range, &f) },
+        // SAFETY: plain floats need nothing of it.
         _ => unsafe { run::<f32, D, _>(key, range, &f) },
     }
 }
