@@ -68,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if families.is_empty() {
         bail!("no workload of bench/targets.json fits {:?}", args.filter.as_str());
     }
+    eprintln!("building esker-bench");
     succeed(cargo().args(["build", "--release", "--quiet", "-p", "esker-bench"]))?;
     let mut peers = vec![Peer::esker()];
     for name in args.peers.iter().filter(|name| !["none", ""].contains(&name.as_str())) {

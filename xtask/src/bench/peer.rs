@@ -87,6 +87,7 @@ impl Peer {
 
     fn rust(name: &str, python: Option<&Path>) -> Result<Self> {
         let package = format!("bench-{name}");
+        eprintln!("building {package}");
         let place = ["--manifest-path", "bench/peers/rust/Cargo.toml", "--target-dir", "target/bench"];
         succeed(cargo().args(["build", "--release", "--quiet", "--locked", "-p", &package]).args(place))?;
         let settings = if name == "tract" { vec![models(&interpreter(python)?)?] } else { Vec::new() };
