@@ -4,6 +4,7 @@
 //! order, one chain of fused multiply-adds from zero over the block, added to what the earlier blocks gave. That order
 //! depends on k alone, so an element's bits do not depend on the other rows, the number of threads, or the instruction
 //! set. The operands are packed through [`Source`], which also lets a convolution produce its columns on the fly.
+//! Products of one row, one column or one step have nothing to use twice and are not packed ([`vector`]).
 //!
 //! The scheme is that of Goto and van de Geijn (ACM TOMS 34, 2008) and BLIS (Van Zee and van de Geijn, TOMS 41, 2015).
 
