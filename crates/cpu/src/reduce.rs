@@ -342,11 +342,12 @@ unsafe fn quarters<V: Lanes, F: Folding, const PLAIN: bool>(p: *const V::E, n: u
         let mut nan = 0;
         if n == CHUNK {
             for i in (0..QUARTER).step_by(LANES) {
-                let v = [0, 1, 2, 3].map(|j| V::load(p.add(j * QUARTER + i)));
-                q = [0, 1, 2, 3].map(|j| step::<V, F, PLAIN>(q[j], v[j]));
-                if F::MINDS_NAN && PLAIN {
-                    nan |= v[0].unordered(v[1]) | v[2].unordered(v[3]);
+                let mut v = q;
+                for j in 0..4 {
+                    v[j] = V::load(p.add(j * QUARTER + i));
+                    q[j] = step::<V, F, PLAIN>(q[j], v[j]);
                 }
+                nan |= watch::<V, F, PLAIN>(v[0], v[1]) | watch::<V, F, PLAIN>(v[2], v[3]);
             }
         } else {
             for (j, q) in q.iter_mut().enumerate().take(n.div_ceil(QUARTER)) {
@@ -371,18 +372,22 @@ unsafe fn step<V: Lanes, F: Folding, const PLAIN: bool>(acc: V, v: V) -> V {
     unsafe { if PLAIN { F::plain(acc, v) } else { F::lanes(acc, v) } }
 }
 
+/// The lanes where either is NaN, where that matters.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn watch<V: Lanes, F: Folding, const PLAIN: bool>(a: V, b: V) -> u16 {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { if F::MINDS_NAN && PLAIN { a.unordered(b) } else { 0 } }
+}
+
 /// The lanes of `n` consecutive elements, at most a quarter; sets bits of `nan` where `PLAIN` meets one.
 ///
 /// # Safety
 /// As [`chunk`].
 #[inline(always)]
 unsafe fn quarter<V: Lanes, F: Folding, const PLAIN: bool>(p: *const V::E, n: usize, nan: &mut u16) -> V {
-    let mut watch = |a: V, b: V| {
-        if F::MINDS_NAN && PLAIN {
-            // SAFETY: the caller vouches for the instruction set.
-            *nan |= unsafe { a.unordered(b) };
-        }
-    };
     // SAFETY: the caller vouches for the instruction set and the elements.
     unsafe {
         let mut acc = V::splat(F::identity());
@@ -390,19 +395,19 @@ unsafe fn quarter<V: Lanes, F: Folding, const PLAIN: bool>(p: *const V::E, n: us
         while i + 2 * LANES <= n {
             let (a, b) = (V::load(p.add(i)), V::load(p.add(i + LANES)));
             acc = step::<V, F, PLAIN>(step::<V, F, PLAIN>(acc, a), b);
-            watch(a, b);
+            *nan |= watch::<V, F, PLAIN>(a, b);
             i += 2 * LANES;
         }
         if i + LANES <= n {
             let v = V::load(p.add(i));
             acc = step::<V, F, PLAIN>(acc, v);
-            watch(v, v);
+            *nan |= watch::<V, F, PLAIN>(v, v);
             i += LANES;
         }
         if i < n {
             let v = V::load_n(p.add(i), n - i, F::identity());
             acc = step::<V, F, PLAIN>(acc, v);
-            watch(v, v);
+            *nan |= watch::<V, F, PLAIN>(v, v);
         }
         acc
     }
@@ -539,13 +544,18 @@ unsafe fn add_rows<V: Lanes, F: Folding, const R: usize>(acc: &mut [V::E], rows:
     // SAFETY: the caller vouches for the rows and the lane.
     unsafe {
         for k in (0..full).step_by(LANES) {
-            let a = V::load(acc.add(k));
-            rows.iter().fold(a, |a, row| F::lanes(a, V::load(row.add(k)))).store(acc.add(k));
+            let mut a = V::load(acc.add(k));
+            for row in rows {
+                a = F::lanes(a, V::load(row.add(k)));
+            }
+            a.store(acc.add(k));
         }
         if full < width {
-            let a = V::load(acc.add(full));
-            let tail = |row: &*const V::E| V::load_n(row.add(full), width - full, F::identity());
-            rows.iter().fold(a, |a, row| F::lanes(a, tail(row))).store(acc.add(full));
+            let mut a = V::load(acc.add(full));
+            for row in rows {
+                a = F::lanes(a, V::load_n(row.add(full), width - full, F::identity()));
+            }
+            a.store(acc.add(full));
         }
     }
 }

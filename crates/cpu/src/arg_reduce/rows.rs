@@ -55,78 +55,101 @@ unsafe fn place<V: Lanes, const LARGEST: bool>(row: *const V::E, n: usize) -> us
         let span = SPAN.min(n - start);
         // SAFETY: the caller vouches for the row.
         unsafe {
-            let Some(top) = extreme::<V, LARGEST>(row.add(start), span) else {
-                return start + first::<V>(row.add(start), span, |v| v.unordered(v), |v| v.is_nan());
+            let (top, nan) = extreme::<V, LARGEST>(row.add(start), span);
+            if nan {
+                return start + first::<V, true>(row.add(start), span, top);
+            }
+            let better = match best {
+                None => true,
+                Some((best, _)) => (LARGEST && top > best) || (!LARGEST && top < best),
             };
-            if best.is_none_or(|(best, _)| if LARGEST { top > best } else { top < best }) {
+            if better {
                 best = Some((top, start));
             }
         }
     }
     let Some((top, start)) = best else { return 0 };
     // SAFETY: as above.
-    unsafe {
-        let all = V::splat(top);
-        start + first::<V>(row.add(start), SPAN.min(n - start), |v| v.equal(all), |v| v == top)
-    }
+    unsafe { start + first::<V, false>(row.add(start), SPAN.min(n - start), top) }
 }
 
-/// The extreme of `n` elements; none when one is NaN.
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn better<V: Lanes, const LARGEST: bool>(a: V, b: V) -> V {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { if LARGEST { a.above(b) } else { a.below(b) } }
+}
+
+/// The extreme of `n` elements but for NaN, and whether there is one.
 ///
 /// # Safety
 /// As [`place`].
 #[inline(always)]
-unsafe fn extreme<V: Lanes, const LARGEST: bool>(p: *const V::E, n: usize) -> Option<V::E> {
+unsafe fn extreme<V: Lanes, const LARGEST: bool>(p: *const V::E, n: usize) -> (V::E, bool) {
     let worst = if LARGEST { V::E::LOWEST } else { V::E::HIGHEST };
-    let better = |a: V, b: V| {
-        // SAFETY: the caller vouches for the instruction set.
-        unsafe { if LARGEST { a.above(b) } else { a.below(b) } }
-    };
     let mut lanes = [worst; LANES];
+    let mut nan = 0;
     // SAFETY: the caller vouches for the elements and the instruction set.
     unsafe {
-        let (mut top, mut nan) = ([V::splat(worst); 4], 0);
+        let mut top = [V::splat(worst); 4];
         let mut i = 0;
         while i + 4 * LANES <= n {
-            let v = [0, 1, 2, 3].map(|j| V::load(p.add(i + j * LANES)));
-            top = [0, 1, 2, 3].map(|j| better(top[j], v[j]));
-            nan |= v[0].unordered(v[1]) | v[2].unordered(v[3]);
+            let (a, b) = (V::load(p.add(i)), V::load(p.add(i + LANES)));
+            let (c, d) = (V::load(p.add(i + 2 * LANES)), V::load(p.add(i + 3 * LANES)));
+            top[0] = better::<V, LARGEST>(top[0], a);
+            top[1] = better::<V, LARGEST>(top[1], b);
+            top[2] = better::<V, LARGEST>(top[2], c);
+            top[3] = better::<V, LARGEST>(top[3], d);
+            nan |= a.unordered(b) | c.unordered(d);
             i += 4 * LANES;
         }
         while i < n {
             let m = LANES.min(n - i);
             let v = if m == LANES { V::load(p.add(i)) } else { V::load_n(p.add(i), m, worst) };
-            top[0] = better(top[0], v);
+            top[0] = better::<V, LARGEST>(top[0], v);
             nan |= v.unordered(v);
             i += m;
         }
-        if nan != 0 {
-            return None;
-        }
-        better(better(top[0], top[1]), better(top[2], top[3])).store(lanes.as_mut_ptr());
+        let (low, high) = (better::<V, LARGEST>(top[0], top[1]), better::<V, LARGEST>(top[2], top[3]));
+        better::<V, LARGEST>(low, high).store(lanes.as_mut_ptr());
     }
-    let two = |a: V::E, b: V::E| if (b > a) == LARGEST { b } else { a };
-    Some(lanes.into_iter().fold(worst, two))
+    let mut top = worst;
+    for v in lanes {
+        if (LARGEST && v > top) || (!LARGEST && v < top) {
+            top = v;
+        }
+    }
+    (top, nan != 0)
 }
 
-/// The first place of `n` where a test holds, lane by lane (a bit each) or for one; the last when it holds nowhere.
+/// The first place of `n` with `value`, or with NaN; the last when there is none.
 ///
 /// # Safety
 /// As [`place`].
 #[inline(always)]
-unsafe fn first<V: Lanes>(p: *const V::E, n: usize, lanes: impl Fn(V) -> u16, one: impl Fn(V::E) -> bool) -> usize {
+unsafe fn first<V: Lanes, const NAN: bool>(p: *const V::E, n: usize, value: V::E) -> usize {
     let mut i = 0;
     // SAFETY: the caller vouches for the elements and the instruction set.
     unsafe {
+        let all = V::splat(value);
         while i + 4 * LANES <= n {
-            let hits = [0, 1, 2, 3].map(|j| u64::from(lanes(V::load(p.add(i + j * LANES)))) << (j * LANES));
-            let hits = hits[0] | hits[1] | hits[2] | hits[3];
+            let mut hits = 0u64;
+            for j in 0..4 {
+                let v = V::load(p.add(i + j * LANES));
+                let of = if NAN { v.unordered(v) } else { v.equal(all) };
+                hits |= u64::from(of) << (j * LANES);
+            }
             if hits != 0 {
                 return i + hits.trailing_zeros() as usize;
             }
             i += 4 * LANES;
         }
-        while i + 1 < n && !one(*p.add(i)) {
+        while i + 1 < n {
+            let v = *p.add(i);
+            if (NAN && v.is_nan()) || (!NAN && v == value) {
+                break;
+            }
             i += 1;
         }
     }

@@ -299,17 +299,10 @@ unsafe fn line<T: Float, E: Eights, const REVERSE: bool>(x: *const T, y: *mut T,
     // SAFETY: the caller vouches for the line and the instruction set.
     unsafe {
         let mut before = E::zero();
-        let mut eight = |x: *const T, y: *mut T| {
-            let v = T::load::<E>(x);
-            let sums = if REVERSE { v.turned() } else { v }.running();
-            let total = before.add(sums);
-            T::store(if REVERSE { total.turned() } else { total }, y);
-            before = before.add(sums.last());
-        };
         let full = n / EIGHT * EIGHT;
         for i in (0..full).step_by(EIGHT) {
             let at = if REVERSE { n - EIGHT - i } else { i };
-            eight(x.add(at), y.add(at));
+            before = eight::<T, E, REVERSE>(before, x.add(at), y.add(at));
         }
         let m = n - full;
         if m > 0 {
@@ -317,8 +310,24 @@ unsafe fn line<T: Float, E: Eights, const REVERSE: bool>(x: *const T, y: *mut T,
             let (at, place) = if REVERSE { (0, EIGHT - m) } else { (full, 0) };
             let (mut from, mut to) = ([T::default(); EIGHT], [T::default(); EIGHT]);
             std::ptr::copy_nonoverlapping(x.add(at), from.as_mut_ptr().add(place), m);
-            eight(from.as_ptr(), to.as_mut_ptr());
+            eight::<T, E, REVERSE>(before, from.as_ptr(), to.as_mut_ptr());
             std::ptr::copy_nonoverlapping(to.as_ptr().add(place), y.add(at), m);
         }
+    }
+}
+
+/// Eight elements of a line, what lies before them having summed to `before` in every place; what they end at.
+///
+/// # Safety
+/// As [`Eights`].
+#[inline(always)]
+unsafe fn eight<T: Float, E: Eights, const REVERSE: bool>(before: E, x: *const T, y: *mut T) -> E {
+    // SAFETY: the caller vouches for eight elements and the instruction set.
+    unsafe {
+        let v = T::load::<E>(x);
+        let sums = if REVERSE { v.turned() } else { v }.running();
+        let total = before.add(sums);
+        T::store(if REVERSE { total.turned() } else { total }, y);
+        before.add(sums.last())
     }
 }
