@@ -275,8 +275,8 @@ where
 {
     // SAFETY: the caller vouches for the instruction set.
     unsafe {
-        // The clamps keep NaN: `min` and `max` here give the second operand only where it is smaller, larger or NaN.
-        let x = x.max(V::splat(V::E::EXP_LOW)).min(V::splat(V::E::EXP_HIGH));
+        // The clamps keep NaN: they give the bound only where it is larger or smaller.
+        let x = x.above(V::splat(V::E::EXP_LOW)).below(V::splat(V::E::EXP_HIGH));
         let magic = V::splat(V::E::MAGIC);
         let n = x.mul_add(V::splat(V::E::LOG2_E), magic).sub(magic);
         let r = n.mul_add(V::splat(V::E::LN2_HI), x);

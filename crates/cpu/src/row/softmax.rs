@@ -33,6 +33,7 @@ impl<T: Real> RealTask<T> for Forward<T> {
 unsafe fn row_of<V: RealLanes<E: Real>>(x: *const V::E, y: *mut V::E, n: usize) {
     // SAFETY: the caller vouches for the rows.
     unsafe {
+        // A NaN shows in the sum, and from there everywhere.
         let top = V::splat(largest::<V>(x, n));
         let mut sum = 0.0;
         for start in (0..n).step_by(BLOCK) {

@@ -95,7 +95,7 @@ where
     lanes[0].to_f64()
 }
 
-/// The largest element of a row; NaN when it has one.
+/// The largest element of a row, but for NaN.
 ///
 /// # Safety
 /// As [`Lanes`]; `x` is valid for `n` elements.
@@ -105,8 +105,8 @@ pub(super) unsafe fn largest<V: Lanes>(x: *const V::E, n: usize) -> V::E {
     // SAFETY: the caller vouches for the row and the instruction set.
     unsafe {
         let mut acc = four::<V>(V::E::LOWEST);
-        sweep!(n, |at, m, j| acc[j] = acc[j].max(get(x.add(at), m, V::E::LOWEST)));
-        acc[0].max(acc[1]).max(acc[2].max(acc[3])).store(lanes.as_mut_ptr());
+        sweep!(n, |at, m, j| acc[j] = acc[j].above(get(x.add(at), m, V::E::LOWEST)));
+        acc[0].above(acc[1]).above(acc[2].above(acc[3])).store(lanes.as_mut_ptr());
     }
-    lanes.into_iter().fold(V::E::LOWEST, crate::lanes::larger)
+    lanes.into_iter().fold(V::E::LOWEST, |a, b| if b > a { b } else { a })
 }

@@ -92,10 +92,11 @@ mod x86 {
 
     use super::Eights;
 
-    /// Up by `8 - FROM` places, zeros coming in.
+    /// Adds to each element of `MASK` the one that `places` names. (Zeros shifted in would become an expansion, which is
+    /// slow.)
     #[inline(always)]
-    unsafe fn up<const FROM: i32>(v: __m512d) -> __m512d {
-        unsafe { _mm512_castsi512_pd(_mm512_alignr_epi64::<FROM>(_mm512_castpd_si512(v), _mm512_setzero_si512())) }
+    unsafe fn add_from<const MASK: u8>(v: __m512d, places: __m512i) -> __m512d {
+        unsafe { _mm512_mask_add_pd(v, MASK, v, _mm512_permutexvar_pd(places, v)) }
     }
 
     impl Eights for __m512d {
@@ -126,9 +127,9 @@ mod x86 {
         #[inline(always)]
         unsafe fn running(self) -> Self {
             unsafe {
-                let v = _mm512_add_pd(self, up::<7>(self));
-                let v = _mm512_add_pd(v, up::<6>(v));
-                _mm512_add_pd(v, up::<4>(v))
+                let v = add_from::<0b1111_1110>(self, _mm512_set_epi64(6, 5, 4, 3, 2, 1, 0, 0));
+                let v = add_from::<0b1111_1100>(v, _mm512_set_epi64(5, 4, 3, 2, 1, 0, 0, 0));
+                add_from::<0b1111_0000>(v, _mm512_set_epi64(3, 2, 1, 0, 0, 0, 0, 0))
             }
         }
         #[inline(always)]
