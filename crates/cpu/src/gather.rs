@@ -16,6 +16,9 @@ use crate::stream;
 const AHEAD: usize = 12;
 /// Bytes of a row from which on it may be written past the caches.
 const PAST: usize = 64;
+/// Bytes of a target of sums from which on it is written past the caches. Most of it is zeros or written once, so that
+/// less of it is missed there than of a copy.
+const SCATTERED: usize = 8 << 20;
 /// Bytes of the longest row that is summed aside before it is written past the caches.
 const ASIDE: usize = 4096;
 
@@ -146,7 +149,7 @@ fn scatter_as<T: Num>(dim: usize, index: &[i64], src: &Array, y: &mut Array) -> 
     let (from, to) = (source::<T>(src), target::<T>(y)?);
     let cost = inner * (1 + index.len() / size.max(1));
     let bytes = inner * size_of::<T>();
-    let past = (PAST..=ASIDE).contains(&bytes) && outer * size * bytes >= stream::LARGE;
+    let past = (PAST..=ASIDE).contains(&bytes) && outer * size * bytes >= SCATTERED;
     parallel(outer * size, cost, &|items| {
         // SAFETY: the geometry is that of the arrays, whose sizes the op inferred; items are disjoint rows of y.
         unsafe { lanes::run(AddRows { from, to, items, buckets: &buckets, count: index.len(), size, inner, past }) }
