@@ -298,6 +298,16 @@ pub enum Row {
     },
     /// `(y, rstd, dy) -> dx = rstd * (dy - mean(dy) - y * mean(dy * y))`.
     NormalizeGrad,
+    /// `(x, weight [n], bias [n]) -> (y, mean, rstd)`: as `Normalize`, then `y * weight + bias`.
+    NormalizeAffine {
+        /// Added to the variance.
+        eps: F64Bits,
+    },
+    /// `(x, weight [n], mean, rstd, dy) -> (dx, dweight [n], dbias [n])`: `dx` as `NormalizeGrad` of `(x - mean) * rstd`
+    /// and `dy * weight`; dweight the sum over the rows of `dy * (x - mean) * rstd`, dbias that of dy.
+    NormalizeAffineGrad,
+    /// `(x, y, dy) -> dx`: the elements of x equal to y share dy; y and dy have size 1 in the last dimension.
+    ExtremeGrad,
     /// `(x [n, c], i64 target [n]) -> (loss [n], lse [n])`: -log softmax at the target; 0 where target is `ignore`.
     /// A target outside `0..c` that is not `ignore` is an error naming its row.
     CrossEntropy {

@@ -116,6 +116,8 @@ macro_rules! op_rows {
             Amax amax (input; dim: Axes = (), keepdim: bool = false) -> 1;
             /// Smallest over dimensions (all for `()`), NaN wins; ties share the gradient equally.
             Amin amin (input; dim: Axes = (), keepdim: bool = false) -> 1;
+            /// Gradient of the extreme of rows by the rows: `(x, y, dy)`; elements of x equal to y share dy.
+            ExtremeGrad extreme_grad (x, y, dy;) -> 1 as internal;
             /// Product over dimensions (all for `()`); integers multiply in i64.
             Prod prod (input; dim: Axes = (), keepdim: bool = false) -> 1;
             /// Largest along one dimension with its index: `(values, i64 indices)`; ties give the first.
@@ -185,6 +187,10 @@ macro_rules! op_rows {
             Standardize standardize (x; eps: F64Bits) -> 3 as internal;
             /// Gradient of `standardize`: `(y, rstd, dy)`.
             StandardizeGrad standardize_grad (y, rstd, dy;) -> 1 as internal;
+            /// `standardize`, then by weight and bias, a number for each column: `(y, mean, rstd)`.
+            StandardizeAffine standardize_affine (x, weight, bias; eps: F64Bits) -> 3 as internal;
+            /// Gradients of `standardize_affine`: `(x, weight, mean, rstd, dy)` to those of x, weight and bias.
+            StandardizeAffineGrad standardize_affine_grad (x, weight, mean, rstd, dy;) -> 3 as internal;
             /// Cross-entropy of each row of logits `[n, c]` with an i64 class: `(loss [n], logsumexp [n])`.
             CrossEntropyRows cross_entropy_rows (x, target; ignore: i64) -> 2 as internal;
             /// Gradient of `cross_entropy_rows` by the logits: `(x, target, lse, dloss)`.

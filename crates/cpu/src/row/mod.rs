@@ -4,7 +4,9 @@
 //! `(0 1)(2 3)` and lanes by halving; in long rows the sums of blocks of 4096 add up in f64.
 
 mod cross_entropy;
+mod extreme;
 mod norm;
+mod norm_affine;
 mod softmax;
 mod sweep;
 
@@ -60,11 +62,38 @@ fn run_as<T: Real>(row: &Row, x: &[Array], y: &mut [Array]) -> Result<()> {
         }
         (Row::Normalize { eps }, [x], [y, mean, rstd]) => {
             let (x, y, mean, rstd) = (source(x), target(y)?, target(mean)?, target(rstd)?);
-            over_rows(rows, 4 * n, &|rows| norm::Forward::<T> { x, y, mean, rstd, rows, n, eps: eps.get() });
+            over_rows(rows, 4 * n, &|rows| norm::Forward::<T> {
+                x,
+                y,
+                mean,
+                rstd,
+                rows,
+                n,
+                eps: eps.get(),
+                affine: None,
+            });
+        }
+        (Row::NormalizeAffine { eps }, [x, weight, bias], [y, mean, rstd]) => {
+            let (x, y, mean, rstd) = (source(x), target(y)?, target(mean)?, target(rstd)?);
+            let (affine, eps) = (Some((source(weight), source(bias))), eps.get());
+            over_rows(rows, 4 * n, &|rows| norm::Forward::<T> { x, y, mean, rstd, rows, n, eps, affine });
+        }
+        (Row::NormalizeAffineGrad, [x, weight, mean, rstd, dy], [dx, dweight, dbias]) => {
+            let (x, weight, dy, dx) = (source(x), source(weight), source(dy), target(dx)?);
+            let statistics = (source(mean), source(rstd));
+            norm_affine::run::<T>(
+                norm_affine::Grad { x, weight, statistics, dy, dx, rows, n },
+                target(dweight)?,
+                target(dbias)?,
+            );
         }
         (Row::NormalizeGrad, [y, rstd, dy], [dx]) => {
             let (y, rstd, dy, dx) = (source(y), source(rstd), source(dy), target(dx)?);
             over_rows(rows, 4 * n, &|rows| norm::Backward::<T> { y, rstd, dy, dx, rows, n });
+        }
+        (Row::ExtremeGrad, [x, y, dy], [dx]) => {
+            let (x, y, dy, dx) = (source(x), source(y), source(dy), target(dx)?);
+            over_rows(rows, 2 * n, &|rows| extreme::Backward::<T> { x, y, dy, dx, rows, n });
         }
         (Row::CrossEntropy { ignore }, [x, classes], [loss, lse]) => {
             cross_entropy::check(classes, n, *ignore)?;

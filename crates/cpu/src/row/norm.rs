@@ -15,6 +15,8 @@ pub(super) struct Forward<T> {
     pub(super) rows: Range<usize>,
     pub(super) n: usize,
     pub(super) eps: f64,
+    /// A weight and a bias for each column, applied at last.
+    pub(super) affine: Option<(Shared<T>, Shared<T>)>,
 }
 
 impl<T: Real> RealTask<T> for Forward<T> {
@@ -36,13 +38,37 @@ impl<T: Real> RealTask<T> for Forward<T> {
                 let variance = if variance < 0.0 { 0.0 } else { variance };
                 let rstd = T::from_f64(1.0 / (variance + self.eps).sqrt());
                 let (scale, rest) = (V::splat(rstd), V::splat(T::from_f64(shift)));
-                sweep!(n, |at, m, _j| {
-                    put(get::<V>(x.add(at), m, T::ZERO).sub(centre).sub(rest).mul(scale), y.add(at), m);
-                });
+                let normal = Normal { x, centre, rest, scale };
+                match &self.affine {
+                    None => sweep!(n, |at, m, _j| put(normal.get(at, m), y.add(at), m)),
+                    Some((weight, bias)) => sweep!(n, |at, m, _j| {
+                        let weight = get::<V>(weight.at(at), m, T::ZERO);
+                        let bias = get::<V>(bias.at(at), m, T::ZERO);
+                        put(normal.get(at, m).mul_add(weight, bias), y.add(at), m);
+                    }),
+                }
                 *self.mean.at(row) = T::from_f64(mean.to_f64() + shift);
                 *self.rstd.at(row) = rstd;
             }
         }
+    }
+}
+
+/// A row as it is normalised.
+struct Normal<V: RealLanes<E: Real>> {
+    x: *const V::E,
+    centre: V,
+    rest: V,
+    scale: V,
+}
+
+impl<V: RealLanes<E: Real>> Normal<V> {
+    /// # Safety
+    /// As [`Lanes`]; `m` elements from `at` on lie in the row.
+    #[inline(always)]
+    unsafe fn get(&self, at: usize, m: usize) -> V {
+        // SAFETY: the caller vouches for the elements.
+        unsafe { get::<V>(self.x.add(at), m, V::E::ZERO).sub(self.centre).sub(self.rest).mul(self.scale) }
     }
 }
 

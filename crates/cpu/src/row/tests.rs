@@ -118,6 +118,66 @@ fn normalize_and_gradient() {
 }
 
 #[test]
+fn normalize_affine_and_gradient() {
+    crate::register();
+    for dtype in FLOATS {
+        for (count, n) in SIZES.into_iter().map(|n| (5, n)).chain([(150, 3), (0, 3)]) {
+            let shape: &[usize] = &[count, n];
+            let (x, w, b) = (signal(dtype, shape), seeded(dtype, &[n], 8), seeded(dtype, &[n], 9));
+            let stat = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+            let f = |x: &Array| x.to_f64_vec().unwrap();
+            let mut got = [out(dtype, shape), out(stat, &[count, 1]), out(stat, &[count, 1])];
+            super::run(&Row::NormalizeAffine { eps: F64Bits::new(1e-5) }, &[&x, &w, &b], &mut got).unwrap();
+            let plain = run(&Row::Normalize { eps: F64Bits::new(1e-5) }, &[&x], &[shape, &[count, 1], &[count, 1]]);
+            let (wv, bv) = (f(&w), f(&b));
+            let want: Vec<f64> = f(&plain[0]).iter().enumerate().map(|(i, y)| y * wv[i % n] + bv[i % n]).collect();
+            near(&got[0], &want, "normalize_affine");
+            let (mean, rstd, dy) =
+                (seeded(stat, &[count, 1], 3), seeded(stat, &[count, 1], 4), seeded(dtype, shape, 5));
+            let (means, rstds) = (f(&mean), f(&rstd));
+            let (mut dx, mut dw, mut db) = (vec![], vec![0.0; n], vec![0.0; n]);
+            for (r, (x, dy)) in rows(&x, n).iter().zip(rows(&dy, n)).enumerate().take(count) {
+                let y: Vec<f64> = x.iter().map(|x| (x - means[r]) * rstds[r]).collect();
+                let d: Vec<f64> = dy.iter().zip(&wv).map(|(d, w)| d * w).collect();
+                let a = d.iter().sum::<f64>() / n as f64;
+                let b = d.iter().zip(&y).map(|(d, y)| d * y).sum::<f64>() / n as f64;
+                dx.extend(d.iter().zip(&y).map(|(d, y)| rstds[r] * (d - a - y * b)));
+                for i in 0..n {
+                    dw[i] += dy[i] * y[i];
+                    db[i] += dy[i];
+                }
+            }
+            let mut got = [out(dtype, shape), out(dtype, &[n]), out(dtype, &[n])];
+            super::run(&Row::NormalizeAffineGrad, &[&x, &w, &mean, &rstd, &dy], &mut got).unwrap();
+            near(&got[0], &dx, "dx");
+            near(&got[1], &dw, "dweight");
+            near(&got[2], &db, "dbias");
+        }
+    }
+}
+
+#[test]
+fn equals_share_the_gradient_of_an_extreme() {
+    crate::register();
+    for dtype in FLOATS {
+        for n in SIZES {
+            let values: Vec<f64> = (0..3 * n).map(|i| (i * 7 % 5) as f64).collect();
+            let x = from_f64(dtype, &values, &[3, n]);
+            let (y, dy) = (from_f64(dtype, &[4.0, 0.0, 9.0], &[3, 1]), from_f64(dtype, &[2.0, -3.0, 0.5], &[3, 1]));
+            let mut want = Vec::new();
+            for (row, (y, dy)) in rows(&x, n).iter().zip([(4.0, 2.0), (0.0, -3.0), (9.0, 0.5)]) {
+                let count = row.iter().filter(|&&v| v == y).count() as f64;
+                want.extend(row.iter().map(|&v| if v == y { dy / count } else { 0.0 * dy / count }));
+            }
+            let got = run(&Row::ExtremeGrad, &[&x, &y, &dy], &[&[3, n]])[0].to_f64_vec().unwrap();
+            for (a, b) in got.iter().zip(&want) {
+                assert!((a - b).abs() <= 1e-2 * b.abs() || (a.is_nan() && b.is_nan()), "{dtype} {n}: {a} {b}");
+            }
+        }
+    }
+}
+
+#[test]
 fn cross_entropy_and_gradient() {
     crate::register();
     for dtype in FLOATS {
@@ -160,6 +220,12 @@ fn bits_are_the_same_everywhere() {
             all.extend(run(&Row::SoftmaxGrad, &[&x, &dy], &[shape]));
             all.extend(run(&Row::LogSoftmaxGrad, &[&x, &dy], &[shape]));
             all.extend(run(&Row::Normalize { eps: F64Bits::new(1e-5) }, &[&x], &[shape, &[37, 1], &[37, 1]]));
+            let top = seeded(dtype, &[37, 1], 2);
+            all.extend(run(&Row::ExtremeGrad, &[&x, &top, &top], &[shape]));
+            let (w, stat) = (seeded(dtype, &[5000], 6), seeded(dtype, &[37, 1], 7));
+            let mut grads = [out(dtype, shape), out(dtype, &[5000]), out(dtype, &[5000])];
+            super::run(&Row::NormalizeAffineGrad, &[&x, &w, &stat, &stat, &dy], &mut grads).unwrap();
+            all.extend(grads);
             all
         });
     }

@@ -167,6 +167,15 @@ function! { LayerNorm |op, x; weight, bias| {
     need_shape(weight, "the weight", &sizes)?;
     need_shape(bias, "the bias", &sizes)?;
     let flat: Vec<usize> = meta.shape[..front].iter().copied().chain([sizes.numel()]).collect();
+    let one_dtype = [weight, bias].iter().all(|p| p.is_none_or(|p| p.meta().dtype == meta.dtype));
+    if let (Some(weight), Some(bias), true) = (weight, bias, one_dtype) {
+        let n = [sizes.numel()];
+        let y = match sizes.len() {
+            1 => x.standardize_affine(weight, bias, op.eps)?.0,
+            _ => x.reshape(&flat[..])?.standardize_affine(&weight.reshape(n)?, &bias.reshape(n)?, op.eps)?.0,
+        };
+        return Ok(smallvec::smallvec![if sizes.len() == 1 { y } else { y.reshape(meta.shape)? }]);
+    }
     let mut y = match sizes.len() {
         1 => x.standardize(op.eps)?.0,
         _ => x.reshape(&flat[..])?.standardize(op.eps)?.0.reshape(meta.shape)?,

@@ -8,7 +8,7 @@ use super::{Standardize, StandardizeGrad, inputs, need_float, no_sizes, vjp_by_c
 use crate::{Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxCx, OpRule, Ops, Outs, Promote, Row, Value, Vjp};
 
 /// Mean and rstd have size 1 in the last dimension.
-fn statistics(x: &Meta) -> Result<Meta> {
+pub(super) fn statistics(x: &Meta) -> Result<Meta> {
     need_float("the input", x.dtype)?;
     match x.shape.len() {
         0 => Err(Error::shape("a scalar has no dimension to normalise over")),
@@ -17,11 +17,11 @@ fn statistics(x: &Meta) -> Result<Meta> {
 }
 
 /// The dtype of the statistics.
-fn wide(dtype: DType) -> DType {
+pub(super) fn wide(dtype: DType) -> DType {
     if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype }
 }
 
-fn to<V: Value>(x: &V, dtype: DType) -> Result<V> {
+pub(super) fn to<V: Value>(x: &V, dtype: DType) -> Result<V> {
     if x.meta().dtype == dtype { Ok(x.clone()) } else { x.cast(dtype) }
 }
 

@@ -141,6 +141,13 @@ impl OpRule for Mean {
     no_sizes!();
 }
 
+/// The number of rows and their length, where the dimensions are the last ones.
+fn as_rows(shape: &Shape, dims: &Dims) -> Option<[usize; 2]> {
+    let lead = shape.len() - dims.len();
+    let last = !dims.is_empty() && dims.iter().all(|&d| usize::from(d) >= lead);
+    last.then(|| [shape[..lead].iter().product(), shape[lead..].iter().product()])
+}
+
 macro_rules! extreme {
     ($($Name:ident $name:literal $fold:ident $onnx:literal $what:literal;)*) => {$(
         impl OpRule for $Name {
@@ -174,6 +181,10 @@ macro_rules! extreme {
                 let meta = x.meta();
                 let dims = self.dim.of(&meta.shape)?;
                 cx.only(0, || {
+                    if let Some([rows, n]) = as_rows(&meta.shape, &dims) {
+                        let [y, dy] = [y.reshape([rows, 1])?, dy.reshape([rows, 1])?];
+                        return x.reshape([rows, n])?.extreme_grad(&y, &dy)?.reshape(meta.shape);
+                    }
                     let hits = x.eq(&spread(y, &dims, &meta.shape)?)?.cast(meta.dtype)?;
                     let count = hits.sum(dims, true)?;
                     let dy = dy.reshape(count.meta().shape)?;
