@@ -16,6 +16,17 @@ struct Mutant {
     to: &'static str,
 }
 
+impl Mutant {
+    /// Its file in `tree` with the wrong line.
+    fn applied(&self, tree: &Path) -> Result<String> {
+        let text = std::fs::read_to_string(tree.join(self.file)).with_context(|| self.file.to_owned())?;
+        if text.matches(self.from).count() != 1 {
+            bail!("`{}` must stand exactly once in {}; mend the mutant {:?}", self.from, self.file, self.name);
+        }
+        Ok(text.replace(self.from, self.to))
+    }
+}
+
 const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "scan gradient runs the wrong way",
@@ -62,7 +73,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gradients overwrite instead of adding",
         file: "crates/autograd/src/grad.rs",
-        from: "Some(sum) => add(sum, &grad, again)?,",
+        from: "Some(sum) => add(sum, &grad, self.options.create_graph)?,",
         to: "Some(_) => grad,",
     },
     Mutant {
@@ -108,12 +119,7 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
     let mut survivors = Vec::new();
     for mutant in MUTANTS.iter().filter(|m| only.is_none_or(|o| m.name.contains(o))) {
         prepare(&copy)?;
-        let file = copy.join(mutant.file);
-        let text = std::fs::read_to_string(&file).with_context(|| mutant.file.to_owned())?;
-        if text.matches(mutant.from).count() != 1 {
-            bail!("`{}` must stand exactly once in {}; mend the mutant {:?}", mutant.from, mutant.file, mutant.name);
-        }
-        std::fs::write(&file, text.replace(mutant.from, mutant.to))?;
+        std::fs::write(copy.join(mutant.file), mutant.applied(&copy)?)?;
         let failing = failing_tests(&copy).with_context(|| format!("the mutant {:?}", mutant.name))?;
         match failing.first() {
             Some(first) => println!("noticed  {} ({} tests, first {first})", mutant.name, failing.len()),
@@ -159,5 +165,16 @@ fn failing_tests(copy: &Path) -> Result<Vec<String>> {
         (true, _) => Ok(Vec::new()),
         (false, true) => Ok(vec!["a test that ended the process".to_owned()]),
         (false, false) => Ok(names),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Else the mutants would be found to be out of date by those who run them, which takes long.
+    #[test]
+    fn every_mutant_finds_its_line() {
+        for mutant in super::MUTANTS {
+            assert!(mutant.applied(&crate::root()).is_ok_and(|wrong| wrong.contains(mutant.to)), "{}", mutant.name);
+        }
     }
 }

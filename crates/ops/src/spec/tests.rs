@@ -91,6 +91,9 @@ fn error_samples_fail_as_declared() {
     });
 }
 
+/// Rows whose result jumps wherever some input moves, with the row whose second derivatives check their gradients.
+const JUMPS: &[(&str, &str)] = &[("extreme_grad", "amax")];
+
 #[test]
 fn rows_are_whole() {
     for row in rows() {
@@ -99,7 +102,8 @@ fn rows_are_whole() {
         assert!(good.len() < row.samples.len(), "{} has no error sample", row.name);
         assert!(row.doc.trim().ends_with('.') || row.doc.ends_with(')'), "{}: {}", row.name, row.doc);
         assert!(row.samples.iter().all(|s| s.op.name() == row.name), "{} has samples of another op", row.name);
-        if good.iter().any(|s| matches!(s.op.grad(), Grad::Saves { .. })) {
+        let jumps = JUMPS.iter().any(|(name, by)| *name == row.name && rows().iter().any(|r| r.name == *by));
+        if !jumps && good.iter().any(|s| matches!(s.op.grad(), Grad::Saves { .. })) {
             let smooth = |s: &&&Sample| s.smooth && s.dtypes.list().contains(&DType::F64) && !s.inputs.is_empty();
             assert!(good.iter().filter(smooth).count() > 1, "{} has nothing to check gradients with", row.name);
         }
