@@ -44,8 +44,11 @@ print("fine")
 
 
 def test_control_c_stops_a_training_loop():
+    # A parent that ignores the signal, as shells do for what they start in the background, hands that down.
     code = """
+import signal
 import esker
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print("ready", flush=True)
 x = esker.ones(64, 64)
 while True:
