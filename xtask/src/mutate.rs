@@ -1,6 +1,7 @@
 //! `cargo xtask mutate`: proof that the tests bite. Each mutant is one wrong line in a copy of the workspace; a mutant
 //! that no test notices is a failure of the tests.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -132,14 +133,30 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
     if survivors.is_empty() { Ok(()) } else { bail!("no test notices: {}", survivors.join("; ")) }
 }
 
-/// Copies the tracked files, leaving unchanged ones alone so that little is built again.
+/// Copies the tracked files, leaving unchanged ones alone so that little is built again, and takes away what an earlier
+/// copy had besides.
 fn prepare(copy: &Path) -> Result<()> {
     let listing = std::process::Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output()?;
-    for name in String::from_utf8(listing.stdout)?.split('\0').filter(|n| !n.is_empty()) {
+    let listing = String::from_utf8(listing.stdout)?;
+    let tracked = || listing.split('\0').filter(|n| !n.is_empty()).filter(|n| root().join(n).is_file());
+    for name in tracked() {
         let (from, to): (PathBuf, PathBuf) = (root().join(name), copy.join(name));
-        if from.is_file() && std::fs::read(&from)? != std::fs::read(&to).unwrap_or_default() {
+        if std::fs::read(&from)? != std::fs::read(&to).unwrap_or_default() {
             std::fs::create_dir_all(to.parent().unwrap_or(copy))?;
             std::fs::copy(&from, &to)?;
+        }
+    }
+    take_away(copy, &tracked().map(|name| copy.join(name)).collect())
+}
+
+/// Removes the files below a folder that are not among those to keep; Cargo.lock stays, which the copy may have made.
+fn take_away(folder: &Path, keep: &HashSet<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            take_away(&path, keep)?;
+        } else if !keep.contains(&path) && path.file_name() != Some("Cargo.lock".as_ref()) {
+            std::fs::remove_file(&path)?;
         }
     }
     Ok(())
