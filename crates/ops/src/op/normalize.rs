@@ -146,15 +146,7 @@ mod spec {
     use esker_tensor::DType;
 
     use crate::F64Bits;
-    use crate::spec::{Dtypes, OpSpec, RefArray, Sample, ints, real, real_in, values};
-
-    /// Mean and 1 / sqrt(variance + eps) of a line.
-    fn moments(line: &[f64], eps: f64) -> (f64, f64) {
-        let n = line.len() as f64;
-        let mean = line.iter().sum::<f64>() / n;
-        let variance = line.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-        (mean, 1.0 / (variance + eps).sqrt())
-    }
+    use crate::spec::{Dtypes, OpSpec, RefArray, Sample, ints, moments, real, real_in, values};
 
     fn normalized(x: &RefArray, eps: f64) -> RefArray {
         x.lines(x.shape.len() - 1, |line| {

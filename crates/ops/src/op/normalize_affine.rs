@@ -145,15 +145,7 @@ mod spec {
 
     use super::*;
     use crate::F64Bits;
-    use crate::spec::{Dtypes, Input, OpSpec, RefArray, Sample, ints, real, real_in, values};
-
-    /// Mean and 1 / sqrt(variance + eps) of a line.
-    fn moments(line: &[f64], eps: f64) -> (f64, f64) {
-        let n = line.len() as f64;
-        let mean = line.iter().sum::<f64>() / n;
-        let variance = line.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-        (mean, 1.0 / (variance + eps).sqrt())
-    }
+    use crate::spec::{Dtypes, Input, OpSpec, RefArray, Sample, ints, moments, real, real_in, values};
 
     const EPS: F64Bits = F64Bits::new(1e-5);
     const SHAPES: [&[usize]; 6] = [&[2, 5], &[7], &[2, 3, 4], &[3, 67], &[0, 3], &[66, 4]];

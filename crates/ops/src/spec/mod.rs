@@ -36,8 +36,8 @@ use crate::{Array, Described, ElemFn, Meta, Op};
 
 pub use layouts::{spread, variants};
 pub use map::{MapSpec, each_value, pointwise};
-pub(crate) use reference::broadcast;
 pub use reference::{RefArray, axes, axis, cast_value, each_index, slope, uniform_at};
+pub(crate) use reference::{broadcast, moments};
 
 /// What an op must do.
 pub trait OpSpec {

@@ -247,3 +247,11 @@ pub fn slope(f: impl Fn(f64) -> f64, x: f64) -> f64 {
     }
     best
 }
+
+/// Mean and `1 / sqrt(variance + eps)` of a line.
+pub(crate) fn moments(line: &[f64], eps: f64) -> (f64, f64) {
+    let n = line.len() as f64;
+    let mean = line.iter().sum::<f64>() / n;
+    let variance = line.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+    (mean, 1.0 / (variance + eps).sqrt())
+}
