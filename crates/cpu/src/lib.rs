@@ -37,6 +37,7 @@ mod vector;
 pub use gemm::bench_gemm_f32;
 pub use isa::{Isa, force as force_isa, isa};
 pub use threads::{num_threads, set_num_threads};
+pub use vector::F32_BOUNDS;
 
 /// Registers the CPU as the backend of `Device::Cpu`; calls after the first do nothing.
 pub fn register() {

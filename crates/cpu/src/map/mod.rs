@@ -209,4 +209,6 @@ unsafe fn tiled(function: Loop, compute: Compute, operands: &[Operand; INPUTS], 
 }
 
 #[cfg(test)]
+mod accuracy;
+#[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! stay private to this crate, since making one runs instructions that only a checked machine has. All methods are
 //! `#[inline(always)]` without a target feature of their own; the outermost loop carries that.
 
+mod bounds;
 mod float;
 mod int;
 mod math;
@@ -11,6 +12,7 @@ mod one;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use bounds::F32_BOUNDS;
 pub(crate) use float::V;
 pub(crate) use int::Int;
 pub(crate) use math::cos_sin_turns;
@@ -69,4 +71,12 @@ pub(crate) trait Lane32: Lane<E = f32> {
     unsafe fn ldexp(self, n: Self) -> Self;
     /// Mantissa in [0.5, 1) and exponent of a positive, normal, finite number.
     unsafe fn frexp(self) -> (Self, Self);
+    /// The lesser of itself and a bound; NaN stays.
+    unsafe fn at_most(self, bound: Self) -> Self;
+    /// The greater of itself and a bound; NaN stays.
+    unsafe fn at_least(self, bound: Self) -> Self;
+    /// Itself, which is not negative, with the sign of another.
+    unsafe fn with_sign_of(self, o: Self) -> Self;
+    /// The entry that the low four bits of the number's representation name.
+    unsafe fn pick(self, table: &[f32; 16]) -> Self;
 }

@@ -144,4 +144,20 @@ impl Lane32 for f32 {
         let e = (bits >> 23) as i32 - 126;
         (f32::from_bits((bits & 0x007f_ffff) | 0x3f00_0000), e as f32)
     }
+    #[inline(always)]
+    unsafe fn at_most(self, bound: Self) -> Self {
+        if bound < self { bound } else { self }
+    }
+    #[inline(always)]
+    unsafe fn at_least(self, bound: Self) -> Self {
+        if bound > self { bound } else { self }
+    }
+    #[inline(always)]
+    unsafe fn with_sign_of(self, o: Self) -> Self {
+        f32::from_bits(self.to_bits() | (o.to_bits() & 0x8000_0000))
+    }
+    #[inline(always)]
+    unsafe fn pick(self, table: &[f32; 16]) -> Self {
+        table[(self.to_bits() & 15) as usize]
+    }
 }

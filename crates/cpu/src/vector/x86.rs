@@ -475,13 +475,6 @@ unsafe fn mask_i64(n: usize) -> __m256i {
 
 /// 2^n.
 #[inline(always)]
-unsafe fn power_512(n: __m512i) -> __m512 {
-    // SAFETY: the caller has AVX-512.
-    unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(n, _mm512_set1_epi32(127)))) }
-}
-
-/// 2^n.
-#[inline(always)]
 unsafe fn power_256(n: __m256i) -> __m256 {
     // SAFETY: the caller has AVX2.
     unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, _mm256_set1_epi32(127)))) }
@@ -491,11 +484,7 @@ impl Lane32 for __m512 {
     #[inline(always)]
     unsafe fn ldexp(self, n: Self) -> Self {
         // SAFETY: the caller has AVX-512.
-        unsafe {
-            let n = _mm512_cvtps_epi32(n);
-            let half = _mm512_srai_epi32::<1>(n);
-            _mm512_mul_ps(_mm512_mul_ps(self, power_512(half)), power_512(_mm512_sub_epi32(n, half)))
-        }
+        unsafe { _mm512_scalef_ps(self, n) }
     }
     #[inline(always)]
     unsafe fn frexp(self) -> (Self, Self) {
@@ -507,6 +496,27 @@ impl Lane32 for __m512 {
             let m = _mm512_or_si512(m, _mm512_set1_epi32(0x3f00_0000));
             (_mm512_castsi512_ps(m), _mm512_cvtepi32_ps(e))
         }
+    }
+    #[inline(always)]
+    unsafe fn at_most(self, bound: Self) -> Self {
+        // The instruction gives its second operand when one is NaN.
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm512_min_ps(bound, self) }
+    }
+    #[inline(always)]
+    unsafe fn at_least(self, bound: Self) -> Self {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm512_max_ps(bound, self) }
+    }
+    #[inline(always)]
+    unsafe fn with_sign_of(self, o: Self) -> Self {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm512_or_ps(self, _mm512_and_ps(o, _mm512_set1_ps(-0.0))) }
+    }
+    #[inline(always)]
+    unsafe fn pick(self, table: &[f32; 16]) -> Self {
+        // SAFETY: the caller has AVX-512; the table is a register long.
+        unsafe { _mm512_permutexvar_ps(_mm512_castps_si512(self), _mm512_loadu_ps(table.as_ptr())) }
     }
 }
 
@@ -529,6 +539,33 @@ impl Lane32 for __m256 {
             let m = _mm256_and_si256(bits, _mm256_set1_epi32(0x007f_ffff));
             let m = _mm256_or_si256(m, _mm256_set1_epi32(0x3f00_0000));
             (_mm256_castsi256_ps(m), _mm256_cvtepi32_ps(e))
+        }
+    }
+    #[inline(always)]
+    unsafe fn at_most(self, bound: Self) -> Self {
+        // The instruction gives its second operand when one is NaN.
+        // SAFETY: the caller has AVX2.
+        unsafe { _mm256_min_ps(bound, self) }
+    }
+    #[inline(always)]
+    unsafe fn at_least(self, bound: Self) -> Self {
+        // SAFETY: the caller has AVX2.
+        unsafe { _mm256_max_ps(bound, self) }
+    }
+    #[inline(always)]
+    unsafe fn with_sign_of(self, o: Self) -> Self {
+        // SAFETY: the caller has AVX2.
+        unsafe { _mm256_or_ps(self, _mm256_and_ps(o, _mm256_set1_ps(-0.0))) }
+    }
+    #[inline(always)]
+    unsafe fn pick(self, table: &[f32; 16]) -> Self {
+        // SAFETY: the caller has AVX2; the table is two registers long.
+        unsafe {
+            let at = _mm256_castps_si256(self);
+            let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), at);
+            let high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr().add(8)), at);
+            // The fourth bit as the sign that the choice goes by.
+            _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32::<28>(at)))
         }
     }
 }
