@@ -4,7 +4,8 @@ use esker_ops::{Array, Backend, Kernel, Map, Update};
 use esker_tensor::{Error, Result, Storage};
 
 use crate::{
-    arg_reduce, concat, conv, copy, elements, gather, map, matmul, pool, random, reduce, row, scan, sort, update,
+    affine, arg_reduce, concat, conv, copy, elements, gather, map, matmul, pool, random, reduce, row, scan, sort,
+    update,
 };
 
 /// The kernel families on the CPU.
@@ -22,6 +23,8 @@ impl Backend for CpuBackend {
             (Kernel::ArgReduce { largest, dim }, [x], y) => arg_reduce::run(*largest, *dim, x, y),
             (Kernel::Scan { op, dim, reverse }, [x], [y]) => scan::run(*op, *dim, *reverse, x, y),
             (Kernel::MatMul, [a, b], [y]) => matmul::run(a, b, y),
+            (Kernel::Affine, [x, w], [y]) => affine::run(x, w, None, y),
+            (Kernel::Affine, [x, w, bias], [y]) => affine::run(x, w, Some(bias), y),
             (Kernel::Conv(pass, conv), [a, b], [y]) => conv::run(*pass, conv, a, b, y),
             (Kernel::Pool(pass, pool), x, y) => pool::run(*pass, pool, x, y),
             (Kernel::Gather { dim }, [x, index], [y]) => gather::gather(*dim, x, index, y),

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod affine;
 mod arg_reduce;
 mod backend;
 mod concat;

@@ -69,7 +69,7 @@ fn floats<T: gemm::Element>(a: &Array, b: &Array, y: &mut Array) -> Result<()> {
         count,
         a: Strided { p: source::<T>(a).get().cast_const(), line: a_row, step: a_col },
         b: Strided { p: source::<T>(b).get().cast_const(), line: b_col, step: b_row },
-        out: Output { c: target::<T>(y)?.get(), rs: y_row, cs: y_col, accumulate: false },
+        out: Output { c: target::<T>(y)?.get(), rs: y_row, cs: y_col, accumulate: false, bias: None },
         offsets: (0..count).map(|i| [offset(&la, &lead, i), offset(&lb, &lead, i), offset(&ly, &lead, i)]).collect(),
     };
     // SAFETY: sizes and strides are those of the arrays, whose shapes the op inferred; y is dense, so that its

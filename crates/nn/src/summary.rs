@@ -221,7 +221,7 @@ fn below(path: &str, parent: &str) -> bool {
 fn multiply_adds(op: &Op, x: &[Meta], y: &[Meta]) -> u64 {
     let numel = |m: &Meta| m.shape.numel() as u64;
     match (op.lower(x), x, y) {
-        (Lowering::Kernel(Kernel::MatMul), [a, ..], [y, ..]) => {
+        (Lowering::Kernel(Kernel::MatMul | Kernel::Affine), [a, ..], [y, ..]) => {
             numel(y) * a.shape.last().copied().unwrap_or_default() as u64
         }
         (Lowering::Kernel(Kernel::Conv(pass, _)), [a, w], [y, ..]) => {

@@ -306,31 +306,94 @@ fn plateaus_lower_the_rate_as_in_pytorch() {
     }
 }
 
+/// The optimisers' formulas on single elements, one rounding for each operation.
+macro_rules! formulas {
+    ($adam:ident, $momentum:ident, $T:ty) => {
+        #[allow(clippy::unnecessary_cast)]
+        fn $adam(s: &mut [$T; 3], g: $T, t: i32, lr: f64, betas: (f64, f64), eps: f64, decay: f64, decoupled: bool) {
+            let [p, m, v] = *s;
+            let p = if decoupled { p * (1.0 - lr * decay) as $T } else { p };
+            let g = if decoupled || decay == 0.0 { g } else { p * decay as $T + g };
+            let m = m * betas.0 as $T + g * (1.0 - betas.0) as $T;
+            let v = v * betas.1 as $T + g * g * (1.0 - betas.1) as $T;
+            let root = 1.0 / (1.0 - betas.1.powf(f64::from(t))).sqrt();
+            let rate = lr / (1.0 - betas.0.powf(f64::from(t)));
+            *s = [p + m / (v.sqrt() * root as $T + eps as $T) * -rate as $T, m, v];
+        }
+
+        #[allow(clippy::unnecessary_cast)]
+        fn $momentum(s: &mut [$T; 3], g: $T, t: i32, lr: f64, momentum: f64, damp: f64, decay: f64, nesterov: bool) {
+            let [p, v, _] = *s;
+            let g = if decay == 0.0 { g } else { p * decay as $T + g };
+            let v = if t == 1 { g } else { v * momentum as $T + g * (1.0 - damp) as $T };
+            let p = if nesterov { p + g * -lr as $T + v * -(lr * momentum) as $T } else { p + v * -lr as $T };
+            *s = [p, v, 0.0];
+        }
+    };
+}
+
+formulas!(adam_f32, momentum_f32, f32);
+formulas!(adam_f64, momentum_f64, f64);
+
 #[test]
 fn a_step_in_one_pass_gives_the_bits_of_its_operations() {
     type Maker = fn(Vec<Param>) -> Box<dyn Optimizer>;
-    let makers: [Maker; 5] = [
-        |p| Box::new(Adam::new(p, 0.01)),
-        |p| Box::new(Adam::new(p, 0.01).betas(0.8, 0.9).eps(1e-3).weight_decay(0.1)),
-        |p| Box::new(AdamW::new(p, 0.01)),
-        |p| Box::new(SGD::new(p, 0.1).momentum(0.9).dampening(0.2).weight_decay(0.1)),
-        |p| Box::new(SGD::new(p, 0.1).momentum(0.9).nesterov()),
+    type Formula<T> = fn(&mut [T; 3], T, i32);
+    let cases: [(Maker, Formula<f32>, Formula<f64>); 5] = [
+        (
+            |p| Box::new(Adam::new(p, 0.01)),
+            |s, g, t| adam_f32(s, g, t, 0.01, (0.9, 0.999), 1e-8, 0.0, false),
+            |s, g, t| adam_f64(s, g, t, 0.01, (0.9, 0.999), 1e-8, 0.0, false),
+        ),
+        (
+            |p| Box::new(Adam::new(p, 0.01).betas(0.8, 0.9).eps(1e-3).weight_decay(0.1)),
+            |s, g, t| adam_f32(s, g, t, 0.01, (0.8, 0.9), 1e-3, 0.1, false),
+            |s, g, t| adam_f64(s, g, t, 0.01, (0.8, 0.9), 1e-3, 0.1, false),
+        ),
+        (
+            |p| Box::new(AdamW::new(p, 0.01)),
+            |s, g, t| adam_f32(s, g, t, 0.01, (0.9, 0.999), 1e-8, 0.01, true),
+            |s, g, t| adam_f64(s, g, t, 0.01, (0.9, 0.999), 1e-8, 0.01, true),
+        ),
+        (
+            |p| Box::new(SGD::new(p, 0.1).momentum(0.9).dampening(0.2).weight_decay(0.1)),
+            |s, g, t| momentum_f32(s, g, t, 0.1, 0.9, 0.2, 0.1, false),
+            |s, g, t| momentum_f64(s, g, t, 0.1, 0.9, 0.2, 0.1, false),
+        ),
+        (
+            |p| Box::new(SGD::new(p, 0.1).momentum(0.9).nesterov()),
+            |s, g, t| momentum_f32(s, g, t, 0.1, 0.9, 0.0, 0.0, true),
+            |s, g, t| momentum_f64(s, g, t, 0.1, 0.9, 0.0, 0.0, true),
+        ),
     ];
-    for (i, maker) in makers.into_iter().enumerate() {
+    for (i, (maker, f32s, f64s)) in cases.into_iter().enumerate() {
         for dtype in [DType::F32, DType::F64] {
             let start = Tensor::randn([37, 29]).unwrap().cast(dtype).unwrap();
             let params = [Param::new(&start).unwrap(), Param::new(&start).unwrap()];
             let mut optimizers = params.clone().map(|p| maker(vec![p]));
-            for step in 0..4 {
+            let start = start.to_f64_vec().unwrap();
+            let mut narrow: Vec<[f32; 3]> = start.iter().map(|&p| [p as f32, 0.0, 0.0]).collect();
+            let mut wide: Vec<[f64; 3]> = start.iter().map(|&p| [p, 0.0, 0.0]).collect();
+            for step in 1..5 {
                 let gradient = Tensor::randn([37, 29]).unwrap().cast(dtype).unwrap();
-                // Lying otherwise, it is taken operation by operation.
+                let elements = gradient.to_f64_vec().unwrap();
+                // The same gradient in the other order of memory.
                 let turned = gradient.permute([1, 0]).unwrap().array().contiguous().unwrap();
                 let turned = Tensor::from_array(turned).permute([1, 0]).unwrap();
                 params[0].set_grad(gradient).unwrap();
                 params[1].set_grad(turned).unwrap();
                 optimizers.iter_mut().for_each(|o| o.step().unwrap());
-                let [a, b] = params.each_ref().map(|p| p.tensor().to_f64_vec().unwrap());
-                assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()), "{i} {dtype} step {step}");
+                narrow.iter_mut().zip(&elements).for_each(|(s, &g)| f32s(s, g as f32, step));
+                wide.iter_mut().zip(&elements).for_each(|(s, &g)| f64s(s, g, step));
+                let want: Vec<f64> = match dtype {
+                    DType::F32 => narrow.iter().map(|s| f64::from(s[0])).collect(),
+                    _ => wide.iter().map(|s| s[0]).collect(),
+                };
+                for param in &params {
+                    let got = param.tensor().to_f64_vec().unwrap();
+                    let same = got.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits());
+                    assert!(same, "{i} {dtype} step {step}");
+                }
             }
         }
     }

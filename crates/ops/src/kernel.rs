@@ -39,6 +39,8 @@ pub enum Kernel {
     },
     /// `[.., m, k] x [.., k, n] -> [.., m, n]`; leading dimensions are equal (already broadcast, stride 0).
     MatMul,
+    /// `(x [.., k], w [n, k]) -> [.., n]`: `x w^T`; with a third input `[n]`, which is added to every row.
+    Affine,
     /// Two-dimensional convolution and its two gradients; see [`ConvPass`] for the operands.
     Conv(ConvPass, Conv2d),
     /// Two-dimensional pooling.

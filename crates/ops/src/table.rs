@@ -137,6 +137,8 @@ macro_rules! op_rows {
             Sort sort (input; dim: i64 = -1, descending: bool = false, stable: bool = false) -> 2;
             /// Matrix product `[.., m, k] x [.., k, n]`; leading dimensions broadcast, vectors as in NumPy.
             Matmul matmul (input, other;) -> 1;
+            /// `x w^T (+ b)` for rows `x [.., k]`: `(x, w [n, k])`, and `b [n]` if there is one.
+            Affine affine [xs;] -> 1 as internal;
             /// Convolution of planes: `[n, c, h, w]` with `[k, c / groups, r, s]`.
             Convolution convolution (x, w; conv: kernel::Conv2d) -> 1 as internal;
             /// Gradient of a convolution by its input (a transposed convolution): `(dy, w)`.

@@ -67,7 +67,7 @@ pub(super) unsafe fn windows<T: Product>(
     channels: usize,
 ) -> Result<()> {
     let weights = Strided { p: w, line: 1, step: n as isize };
-    let out = Output { c: y, rs: channels as isize, cs: 1, accumulate: false };
+    let out = Output { c: y, rs: channels as isize, cs: 1, accumulate: false, bias: None };
     // SAFETY: passed on.
     unsafe { gemm::gemm((m, n, k), &Rows(columns), &weights, out) }
 }
@@ -86,7 +86,7 @@ pub(super) unsafe fn weights<T: Product>(
 ) -> Result<()> {
     let n = columns.taps.len() * columns.width;
     let dy = Strided { p: dy.wrapping_add(pixels.start * channels), line: 1, step: channels as isize };
-    let out = Output { c: dw, rs: n as isize, cs: 1, accumulate: false };
+    let out = Output { c: dw, rs: n as isize, cs: 1, accumulate: false, bias: None };
     let by_pixel = ByPixel { columns, first: pixels.start };
     // SAFETY: passed on.
     unsafe { gemm::gemm((kg, n, pixels.len()), &dy, &by_pixel, out) }

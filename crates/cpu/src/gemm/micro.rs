@@ -24,8 +24,20 @@ pub(crate) trait Element: bytemuck::Pod + Default + Send + Sync + PartialEq + st
     unsafe fn weave(lines: &[*const Self], run: usize, width: usize, dst: &mut [Self]);
 }
 
-/// A whole tile for one panel of A and one of B: `(steps, a, b, out, valid columns)` for a fixed number of rows.
-type TileFn<T> = unsafe fn(usize, usize, *const T, *const T, *mut T, isize, usize, bool);
+/// Where a tile goes whose columns are neighbours in memory.
+pub(super) struct Place<T> {
+    c: *mut T,
+    /// From one row to the next.
+    rs: isize,
+    /// Columns that are there.
+    width: usize,
+    accumulate: bool,
+    /// A number for each column, added at last; null for none.
+    bias: *const T,
+}
+
+/// A whole tile for one panel of A and one of B: `(rows, steps, a, b, place)`.
+type TileFn<T> = unsafe fn(usize, usize, *const T, *const T, &Place<T>);
 
 /// A micro-kernel and the size of its tile.
 pub(crate) struct Kernel<T> {
@@ -52,20 +64,25 @@ impl<T: Element> Kernel<T> {
     pub(crate) unsafe fn tile(&self, kc: usize, a: &[T], b: &[T], out: Output<T>, (height, width): (usize, usize)) {
         debug_assert!(a.len() >= kc * self.mr && b.len() >= kc * self.nr);
         let (a, b) = (a.as_ptr(), b.as_ptr());
-        if out.cs == 1 {
+        let bias = out.bias;
+        if out.cs == 1 && bias.is_none_or(|bias| bias.row == 0 && bias.column == 1) {
+            let bias = bias.map_or(std::ptr::null(), |bias| bias.p);
+            let place = Place { c: out.c, rs: out.rs, width, accumulate: out.accumulate, bias };
             // SAFETY: the panels are long enough; the kernel touches `height` rows of `width` columns.
-            return unsafe { (self.run)(height, kc, a, b, out.c, out.rs, width, out.accumulate) };
+            return unsafe { (self.run)(height, kc, a, b, &place) };
         }
         // C's columns are not neighbours: through a tile on the stack.
         let mut tile = [T::default(); LARGEST];
+        let (c, rs) = (tile.as_mut_ptr(), self.nr as isize);
         // SAFETY: the stack tile has room for every kernel's tile.
-        unsafe { (self.run)(height, kc, a, b, tile.as_mut_ptr(), self.nr as isize, width, false) };
+        unsafe { (self.run)(height, kc, a, b, &Place { c, rs, width, accumulate: false, bias: std::ptr::null() }) };
         for i in 0..height {
             for j in 0..width {
-                // SAFETY: within the caller's part of C.
-                let c = unsafe { &mut *out.c.offset(i as isize * out.rs + j as isize * out.cs) };
+                // SAFETY: within the caller's part of C, and of the bias.
+                let (c, bias) = unsafe { (&mut *out.element(i, j), bias.map(|bias| *bias.element(i, j))) };
                 let x = tile[i * self.nr + j];
-                *c = if out.accumulate { c.plus(x) } else { x };
+                let x = if out.accumulate { c.plus(x) } else { x };
+                *c = bias.map_or(x, |bias| x.plus(bias));
             }
         }
     }
@@ -106,17 +123,13 @@ macro_rules! each_column {
 }
 
 /// `ROWS` x `NV * R::N` elements of C over `kc` steps; panels of A are `mr` wide.
-#[allow(clippy::too_many_arguments)]
 #[inline(always)]
 unsafe fn tile<R: Register, const ROWS: usize, const NV: usize>(
     mr: usize,
     kc: usize,
     mut a: *const R::T,
     mut b: *const R::T,
-    c: *mut R::T,
-    rs: isize,
-    width: usize,
-    accumulate: bool,
+    place: &Place<R::T>,
 ) {
     // SAFETY: the caller vouches for the panels and for `ROWS` rows of `width` elements of C.
     unsafe {
@@ -131,22 +144,25 @@ unsafe fn tile<R: Register, const ROWS: usize, const NV: usize>(
             a = a.add(mr);
             b = b.add(NV * R::N);
         }
-        each_row!(i < ROWS => { put(sum[i], c.offset(i as isize * rs), width, accumulate); });
+        each_row!(i < ROWS => { put(sum[i], place.c.offset(i as isize * place.rs), place); });
     }
 }
 
-/// Stores or adds the first `width` elements of a row.
+/// Stores or adds the elements of a row that are there.
 #[inline(always)]
-unsafe fn put<R: Register, const NV: usize>(sum: [R; NV], c: *mut R::T, width: usize, accumulate: bool) {
+unsafe fn put<R: Register, const NV: usize>(sum: [R; NV], c: *mut R::T, place: &Place<R::T>) {
     each_column!(v < NV => {
-        let (p, left, s) = (c.wrapping_add(v * R::N), width.saturating_sub(v * R::N), sum[v]);
-        // SAFETY: the caller vouches for `width` elements.
+        let (p, left, s) = (c.wrapping_add(v * R::N), place.width.saturating_sub(v * R::N), sum[v]);
+        let bias = place.bias.wrapping_add(v * R::N);
+        // SAFETY: the caller vouches for `width` elements, and as many of the bias.
         unsafe {
             if left >= R::N {
-                let s = if accumulate { R::load(p).add(s) } else { s };
+                let s = if place.accumulate { R::load(p).add(s) } else { s };
+                let s = if place.bias.is_null() { s } else { s.add(R::load(bias)) };
                 s.store(p);
             } else if left > 0 {
-                let s = if accumulate { R::load_n(p, left).add(s) } else { s };
+                let s = if place.accumulate { R::load_n(p, left).add(s) } else { s };
+                let s = if place.bias.is_null() { s } else { s.add(R::load_n(bias, left)) };
                 s.store_n(p, left);
             }
         }
@@ -163,15 +179,12 @@ macro_rules! entry {
         }
 
         $(#[$attr])*
-        #[allow(clippy::too_many_arguments)]
-        unsafe fn $name(
-            rows: usize, kc: usize, a: *const $T, b: *const $T, c: *mut $T, rs: isize, width: usize, accumulate: bool,
-        ) {
+        unsafe fn $name(rows: usize, kc: usize, a: *const $T, b: *const $T, place: &Place<$T>) {
             // SAFETY: passed on.
             unsafe {
                 match rows {
-                    $($rows => tile::<$R, $rows, $nv>($mr, kc, a, b, c, rs, width, accumulate),)*
-                    _ => tile::<$R, $mr, $nv>($mr, kc, a, b, c, rs, width, accumulate),
+                    $($rows => tile::<$R, $rows, $nv>($mr, kc, a, b, place),)*
+                    _ => tile::<$R, $mr, $nv>($mr, kc, a, b, place),
                 }
             }
         }

@@ -43,6 +43,24 @@ pub(crate) struct Output<T> {
     pub(crate) cs: isize,
     /// Add to what is there.
     pub(crate) accumulate: bool,
+    /// Added to the product.
+    pub(crate) bias: Option<Bias<T>>,
+}
+
+/// A number for each column (or row) of a product.
+#[derive(Clone, Copy)]
+pub(crate) struct Bias<T> {
+    pub(crate) p: *const T,
+    /// From one row to the next.
+    pub(crate) row: isize,
+    /// From one column to the next.
+    pub(crate) column: isize,
+}
+
+impl<T> Bias<T> {
+    fn element(&self, i: usize, j: usize) -> *const T {
+        self.p.wrapping_offset(i as isize * self.row + j as isize * self.column)
+    }
 }
 
 // SAFETY: tasks write disjoint tiles of C, for the time of one call.
@@ -53,8 +71,18 @@ unsafe impl<T> Sync for Output<T> {}
 impl<T> Output<T> {
     /// The part that starts at row `i` and column `j`.
     fn at(&self, i: usize, j: usize) -> Self {
-        let c = self.c.wrapping_offset(i as isize * self.rs + j as isize * self.cs);
-        Self { c, rs: self.rs, cs: self.cs, accumulate: self.accumulate }
+        let bias = self.bias.as_ref().map(|bias| Bias { p: bias.element(i, j), ..*bias });
+        Self { c: self.element(i, j), bias, ..*self }
+    }
+
+    fn element(&self, i: usize, j: usize) -> *mut T {
+        self.c.wrapping_offset(i as isize * self.rs + j as isize * self.cs)
+    }
+
+    /// As columns for rows.
+    fn transposed(self) -> Self {
+        let bias = self.bias.map(|bias| Bias { row: bias.column, column: bias.row, ..bias });
+        Self { rs: self.cs, cs: self.rs, bias, ..self }
     }
 }
 
@@ -73,16 +101,15 @@ pub(crate) unsafe fn gemm<T: Element>(
     }
     if k == 0 {
         // SAFETY: passed on.
-        unsafe { clear(m, n, out) };
+        unsafe {
+            clear(m, n, &out);
+            add_bias(m, n, &out);
+        }
         return Ok(());
     }
     let kernel = T::kernel();
-    let ((m, n), (a, b), out) = if swaps((m, n), a, b, &out, &kernel) {
-        let out = Output { rs: out.cs, cs: out.rs, ..out };
-        ((n, m), (b, a), out)
-    } else {
-        ((m, n), (a, b), out)
-    };
+    let ((m, n), (a, b), out) =
+        if swaps((m, n), a, b, &out, &kernel) { ((n, m), (b, a), out.transposed()) } else { ((m, n), (a, b), out) };
     let serial = m * n * k <= SERIAL;
     if let (true, Some(a), Some(b)) = (m == 1 || k == 1, a.strided(), b.strided()) {
         // SAFETY: passed on.
@@ -93,10 +120,12 @@ pub(crate) unsafe fn gemm<T: Element>(
             }
         };
         if done {
+            // SAFETY: passed on.
+            unsafe { add_bias(m, n, &out) };
             return Ok(());
         }
     }
-    let call = Call { kernel, a, b, out, serial };
+    let call = Call { kernel, a, b, out, serial, k };
     // SAFETY: passed on.
     unsafe { if m <= MC { call.narrow(m, n, k) } else { call.wide(m, n, k) } }
 }
@@ -117,14 +146,25 @@ fn swaps<T: Element>(
     as_is > 2 * swapped && a.strided().is_some() && b.strided().is_some()
 }
 
-unsafe fn clear<T: Element>(m: usize, n: usize, out: Output<T>) {
+unsafe fn clear<T: Element>(m: usize, n: usize, out: &Output<T>) {
     if out.accumulate {
         return;
     }
     for i in 0..m {
         for j in 0..n {
             // SAFETY: within the output, as the caller vouches.
-            unsafe { *out.c.offset(i as isize * out.rs + j as isize * out.cs) = T::default() };
+            unsafe { *out.element(i, j) = T::default() };
+        }
+    }
+}
+
+/// Adds the bias where the kernels did not.
+unsafe fn add_bias<T: Element>(m: usize, n: usize, out: &Output<T>) {
+    let Some(bias) = out.bias else { return };
+    for i in 0..m {
+        for j in 0..n {
+            // SAFETY: within the output and the bias, as the caller vouches.
+            unsafe { *out.element(i, j) = (*out.element(i, j)).plus(*bias.element(i, j)) };
         }
     }
 }
@@ -177,6 +217,8 @@ struct Call<'a, T> {
     b: &'a dyn Source<T>,
     out: Output<T>,
     serial: bool,
+    /// Steps in all.
+    k: usize,
 }
 
 impl<T: Element> Call<'_, T> {
@@ -306,7 +348,8 @@ impl<T: Element> Call<'_, T> {
             for r in (0..is.len()).step_by(mr) {
                 let size = (mr.min(is.len() - r), nr.min(js.len() - c));
                 let out = self.out.at(is.start + r, js.start + c);
-                let out = Output { accumulate: out.accumulate || ks.start > 0, ..out };
+                let bias = out.bias.filter(|_| ks.end == self.k);
+                let out = Output { accumulate: out.accumulate || ks.start > 0, bias, ..out };
                 // SAFETY: the tile lies within C and is the caller's; panels are packed for kc steps.
                 unsafe { self.kernel.tile(kc, &a[r * kc..], &b[c * kc..], out, size) };
             }
@@ -369,7 +412,7 @@ pub fn bench_gemm_f32(
     let (line, step) = if tb { (k_step, 1) } else { (1, n_step) };
     let b = Strided { p: b.as_ptr(), line, step };
     // SAFETY: the slices are as large as the sizes say.
-    unsafe { gemm((m, n, k), &a, &b, Output { c: c.as_mut_ptr(), rs: n_step, cs: 1, accumulate: false }) }
+    unsafe { gemm((m, n, k), &a, &b, Output { c: c.as_mut_ptr(), rs: n_step, cs: 1, accumulate: false, bias: None }) }
 }
 
 #[cfg(test)]

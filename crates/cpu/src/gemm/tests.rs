@@ -42,7 +42,7 @@ fn product<T: Number>((m, n, k): Size, a: &[T], ta: bool, b: &[T], tb: bool, acc
     let ((a_line, a_step), (b_line, b_step)) = (strides(m, k, ta), strides(n, k, !tb));
     let a = Strided { p: a.as_ptr(), line: a_line, step: a_step };
     let b = Strided { p: b.as_ptr(), line: b_line, step: b_step };
-    let out = Output { c: c.as_mut_ptr(), rs: n as isize, cs: 1, accumulate };
+    let out = Output { c: c.as_mut_ptr(), rs: n as isize, cs: 1, accumulate, bias: None };
     // SAFETY: all matrices are as large as the sizes say.
     unsafe { gemm((m, n, k), &a, &b, out).unwrap() };
     c
@@ -207,7 +207,7 @@ fn strides_of_any_kind_and_nothing_else_touched() {
         let b = Strided { p: wide_b.as_ptr(), line, step: 3 };
         for (rs, cs) in [(n, 1), (n + 3, 1), (1, m), (1, m + 2), (2 * n, 2), (3, 3 * m)] {
             let mut c = vec![7.0f32; rs * m + cs * n];
-            let out = Output { c: c.as_mut_ptr(), rs: rs as isize, cs: cs as isize, accumulate: false };
+            let out = Output { c: c.as_mut_ptr(), rs: rs as isize, cs: cs as isize, accumulate: false, bias: None };
             // SAFETY: the matrices lie within their vectors.
             unsafe { gemm((m, n, k), &a, &b, out).unwrap() };
             for (x, want) in want.iter().enumerate() {
@@ -230,7 +230,7 @@ fn batches_repeat_a_matrix_whose_step_is_zero() {
             count,
             a: Strided { p: a.as_ptr(), line: k as isize, step: 1 },
             b: Strided { p: b.as_ptr(), line: 1, step: n as isize },
-            out: Output { c: c.as_mut_ptr(), rs: n as isize, cs: 1, accumulate: false },
+            out: Output { c: c.as_mut_ptr(), rs: n as isize, cs: 1, accumulate: false, bias: None },
             offsets,
         };
         // SAFETY: all matrices are as large as the sizes say.
@@ -263,7 +263,7 @@ fn sources_that_pack_themselves_give_the_same() {
         }
         let (a, b) = (numbers::<f32>(m * k, 13), numbers::<f32>(k * n, 14));
         let mut c = vec![0.0; m * n];
-        let out = Output { c: c.as_mut_ptr(), rs: n as isize, cs: 1, accumulate: false };
+        let out = Output { c: c.as_mut_ptr(), rs: n as isize, cs: 1, accumulate: false, bias: None };
         // SAFETY: c is as large as the sizes say.
         unsafe { gemm(size, &Made(&a, k), &Made(&b, k), out).unwrap() };
         assert!(c == product(size, &a, false, &b, true, false), "{size:?}");

@@ -8,7 +8,12 @@ use esker_tensor::{Layout, Result};
 
 /// The whole step in one pass, where the backend can; says whether it did.
 pub(super) fn in_one_pass(update: Update, p: &mut Array, grad: &Array, states: &mut [&mut Array]) -> Result<bool> {
-    backend(p.device())?.update(&update, p, grad, states)
+    // A pass goes over memory in one order: a gradient that lies otherwise is turned first.
+    let turned = match grad.layout().strides() == p.layout().strides() {
+        true => None,
+        false => Some(copy_like(grad, p)?),
+    };
+    backend(p.device())?.update(&update, p, turned.as_ref().unwrap_or(grad), states)
 }
 
 /// `target = op(target, other)`, without an allocation.

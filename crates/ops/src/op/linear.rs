@@ -1,6 +1,6 @@
 //! The affine map of a fully connected layer, and the bilinear map of two inputs.
 
-use esker_tensor::Error;
+use esker_tensor::{DType, Error};
 
 use super::function;
 use crate::Ops;
@@ -13,10 +13,18 @@ function! { Linear |_op, x, weight; bias| {
             "the input {given:?} must end in {needed}, the inputs of the weight {w:?}, which is [out, in]"
         )));
     }
-    let y = x.matmul(&weight.permute([1, 0])?)?;
+    let float = DType::promote(x.meta().dtype, weight.meta().dtype).is_float();
     match bias {
-        Some(bias) => y.add(bias)?,
-        None => y,
+        None if float => V::affine(&[x, weight])?,
+        Some(bias) if float && bias.meta().shape[..] == w[..1] => V::affine(&[x, weight, bias])?,
+        // Integers, and a bias that is spread out.
+        _ => {
+            let y = x.matmul(&weight.permute([1, 0])?)?;
+            match bias {
+                Some(bias) => y.add(bias)?,
+                None => y,
+            }
+        }
     }
 }}
 

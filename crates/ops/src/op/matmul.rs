@@ -48,7 +48,7 @@ fn as_matrix<V: Value>(v: &V, column: bool) -> Result<V> {
 }
 
 /// The rows of a stack of matrices under one another; `stack` has as many.
-fn rows<V: Value>(v: &V, stack: &Shape, width: usize) -> Result<V> {
+pub(super) fn rows<V: Value>(v: &V, stack: &Shape, width: usize) -> Result<V> {
     match width {
         // -1 says nothing where there are no columns.
         0 => v.reshape([stack[..stack.len() - 1].iter().product(), 0usize]),
@@ -56,7 +56,8 @@ fn rows<V: Value>(v: &V, stack: &Shape, width: usize) -> Result<V> {
     }
 }
 
-fn transposed<V: Value>(v: &V) -> Result<V> {
+/// The last two dimensions exchanged.
+pub(super) fn transposed<V: Value>(v: &V) -> Result<V> {
     let rank = v.meta().shape.len() as i64;
     let mut order: Vec<i64> = (0..rank).collect();
     order.swap(rank as usize - 1, rank as usize - 2);

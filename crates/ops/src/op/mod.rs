@@ -4,6 +4,7 @@ pub mod elementwise;
 
 mod activation;
 mod adaptive_pool;
+mod affine;
 mod arg_reduce;
 mod arithmetic;
 mod arrange;

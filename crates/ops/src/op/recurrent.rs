@@ -98,10 +98,10 @@ fn gates<V: Value>(x: &V, first: usize, count: usize, hidden: usize) -> Result<V
 function! { LstmLayer |op, input, h0, c0, w_ih, w_hh; b_ih, b_hh| {
     let layer = Layer { input, w_ih, w_hh, b_ih, b_hh, reverse: op.reverse };
     layer.check(4, &[("h0", h0), ("c0", c0)])?;
-    let (recurrent, hidden) = (w_hh.t()?, w_hh.meta().shape[1]);
+    let hidden = w_hh.meta().shape[1];
     let (mut h, mut c) = (h0.clone(), c0.clone());
     let output = layer.steps(layer.bias()?.as_ref(), |part| {
-        let all = part.add(&h.matmul(&recurrent)?)?;
+        let all = part.add(&h.linear(w_hh, None)?)?;
         let open = gates(&all, 0, 2, hidden)?.sigmoid()?;
         let (input, forget) = (gates(&open, 0, 1, hidden)?, gates(&open, 1, 1, hidden)?);
         let cell = gates(&all, 2, 1, hidden)?.tanh()?;
@@ -131,7 +131,6 @@ function! { GruLayer |op, input, h0, w_ih, w_hh; b_ih, b_hh| {
 function! { RnnLayer |op, input, h0, w_ih, w_hh; b_ih, b_hh| {
     let layer = Layer { input, w_ih, w_hh, b_ih, b_hh, reverse: op.reverse };
     layer.check(1, &[("h0", h0)])?;
-    let recurrent = w_hh.t()?;
     let relu = match op.nonlinearity.as_str() {
         "tanh" => false,
         "relu" => true,
@@ -139,7 +138,7 @@ function! { RnnLayer |op, input, h0, w_ih, w_hh; b_ih, b_hh| {
     };
     let mut h = h0.clone();
     let output = layer.steps(layer.bias()?.as_ref(), |part| {
-        let all = part.add(&h.matmul(&recurrent)?)?;
+        let all = part.add(&h.linear(w_hh, None)?)?;
         h = if relu { all.relu()? } else { all.tanh()? };
         Ok(h.clone())
     })?;
