@@ -67,10 +67,10 @@ impl OpRule for Affine {
 
     fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
         let (x, w) = (&cx.x_metas[0].shape, &cx.x_metas[1].shape);
-        let dy = rows(cx.dy()?, &x, w[0])?;
+        let dy = rows(cx.dy()?, x, w[0])?;
         cx.each(|i| match i {
             0 => dy.matmul(cx.x(1)?)?.reshape(x),
-            1 => transposed(&dy)?.matmul(&rows(cx.x(0)?, &x, w[1])?),
+            1 => transposed(&dy)?.matmul(&rows(cx.x(0)?, x, w[1])?),
             _ => dy.sum(0, false),
         })
     }
