@@ -310,7 +310,8 @@ fn plateaus_lower_the_rate_as_in_pytorch() {
 macro_rules! formulas {
     ($adam:ident, $momentum:ident, $T:ty) => {
         #[allow(clippy::unnecessary_cast)]
-        fn $adam(s: &mut [$T; 3], g: $T, t: i32, lr: f64, betas: (f64, f64), eps: f64, decay: f64, decoupled: bool) {
+        fn $adam(s: &mut [$T; 3], g: $T, t: i32, betas: (f64, f64), eps: f64, decay: f64, decoupled: bool) {
+            let lr = 0.01;
             let [p, m, v] = *s;
             let p = if decoupled { p * (1.0 - lr * decay) as $T } else { p };
             let g = if decoupled || decay == 0.0 { g } else { p * decay as $T + g };
@@ -322,7 +323,8 @@ macro_rules! formulas {
         }
 
         #[allow(clippy::unnecessary_cast)]
-        fn $momentum(s: &mut [$T; 3], g: $T, t: i32, lr: f64, momentum: f64, damp: f64, decay: f64, nesterov: bool) {
+        fn $momentum(s: &mut [$T; 3], g: $T, t: i32, damp: f64, decay: f64, nesterov: bool) {
+            let (lr, momentum) = (0.1, 0.9);
             let [p, v, _] = *s;
             let g = if decay == 0.0 { g } else { p * decay as $T + g };
             let v = if t == 1 { g } else { v * momentum as $T + g * (1.0 - damp) as $T };
@@ -342,28 +344,28 @@ fn a_step_in_one_pass_gives_the_bits_of_its_operations() {
     let cases: [(Maker, Formula<f32>, Formula<f64>); 5] = [
         (
             |p| Box::new(Adam::new(p, 0.01)),
-            |s, g, t| adam_f32(s, g, t, 0.01, (0.9, 0.999), 1e-8, 0.0, false),
-            |s, g, t| adam_f64(s, g, t, 0.01, (0.9, 0.999), 1e-8, 0.0, false),
+            |s, g, t| adam_f32(s, g, t, (0.9, 0.999), 1e-8, 0.0, false),
+            |s, g, t| adam_f64(s, g, t, (0.9, 0.999), 1e-8, 0.0, false),
         ),
         (
             |p| Box::new(Adam::new(p, 0.01).betas(0.8, 0.9).eps(1e-3).weight_decay(0.1)),
-            |s, g, t| adam_f32(s, g, t, 0.01, (0.8, 0.9), 1e-3, 0.1, false),
-            |s, g, t| adam_f64(s, g, t, 0.01, (0.8, 0.9), 1e-3, 0.1, false),
+            |s, g, t| adam_f32(s, g, t, (0.8, 0.9), 1e-3, 0.1, false),
+            |s, g, t| adam_f64(s, g, t, (0.8, 0.9), 1e-3, 0.1, false),
         ),
         (
             |p| Box::new(AdamW::new(p, 0.01)),
-            |s, g, t| adam_f32(s, g, t, 0.01, (0.9, 0.999), 1e-8, 0.01, true),
-            |s, g, t| adam_f64(s, g, t, 0.01, (0.9, 0.999), 1e-8, 0.01, true),
+            |s, g, t| adam_f32(s, g, t, (0.9, 0.999), 1e-8, 0.01, true),
+            |s, g, t| adam_f64(s, g, t, (0.9, 0.999), 1e-8, 0.01, true),
         ),
         (
             |p| Box::new(SGD::new(p, 0.1).momentum(0.9).dampening(0.2).weight_decay(0.1)),
-            |s, g, t| momentum_f32(s, g, t, 0.1, 0.9, 0.2, 0.1, false),
-            |s, g, t| momentum_f64(s, g, t, 0.1, 0.9, 0.2, 0.1, false),
+            |s, g, t| momentum_f32(s, g, t, 0.2, 0.1, false),
+            |s, g, t| momentum_f64(s, g, t, 0.2, 0.1, false),
         ),
         (
             |p| Box::new(SGD::new(p, 0.1).momentum(0.9).nesterov()),
-            |s, g, t| momentum_f32(s, g, t, 0.1, 0.9, 0.0, 0.0, true),
-            |s, g, t| momentum_f64(s, g, t, 0.1, 0.9, 0.0, 0.0, true),
+            |s, g, t| momentum_f32(s, g, t, 0.0, 0.0, true),
+            |s, g, t| momentum_f64(s, g, t, 0.0, 0.0, true),
         ),
     ];
     for (i, (maker, f32s, f64s)) in cases.into_iter().enumerate() {
