@@ -4,7 +4,7 @@ use esker_ops::{Array, Backend, Kernel, Map, Update};
 use esker_tensor::{Error, Result, Storage};
 
 use crate::{
-    affine, arg_reduce, concat, conv, copy, elements, gather, map, matmul, pool, random, reduce, row, scan, sort,
+    affine, arg_reduce, concat, conv, copy, elements, gather, map, matmul, norm, pool, random, reduce, row, scan, sort,
     update,
 };
 
@@ -37,6 +37,7 @@ impl Backend for CpuBackend {
             (Kernel::Copy, [x], [y]) => copy::run(x, y),
             (Kernel::Concat { dim }, x, [y]) => concat::run(*dim, x, y),
             (Kernel::Random(random), x, [y]) => random::run(random, x, y),
+            (Kernel::Norm { pass, share, eps }, x, y) => norm::run(*pass, *share, eps.get(), x, y),
             (Kernel::Row(row), x, y) => row::run(row, x, y),
             (kernel, x, y) => {
                 Err(Error::kernel(format!("{kernel:?} does not take {} inputs and {} outputs", x.len(), y.len())))

@@ -49,6 +49,12 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load(p: *const Self::E) -> Self;
     /// Sixteen elements to memory.
     unsafe fn store(self, p: *mut Self::E);
+    /// Sixteen elements to memory past the caches; `p` begins a line, and a [`crate::stream::fence`] must follow.
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut Self::E) {
+        // SAFETY: passed on.
+        unsafe { self.store(p) }
+    }
     /// Lane by lane sum.
     unsafe fn add(self, o: Self) -> Self;
     /// Lane by lane product.

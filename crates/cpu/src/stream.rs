@@ -8,7 +8,8 @@ use std::arch::x86_64::*;
 pub(crate) const LARGE: usize = 12 << 20;
 /// Bytes of a row that are asked for; the processor finds the way to the others.
 const FETCHED: usize = 512;
-const LINE: usize = 64;
+/// Bytes of a line of the caches.
+pub(crate) const LINE: usize = 64;
 
 /// Copies bytes past the caches. A [`fence`] must follow before another thread may read them.
 ///

@@ -105,7 +105,7 @@ fn unspecified(op: &Op, x: &[Array]) -> Option<&'static str> {
         Op::Call(call) if values.is_empty() && format!("{call:?}").contains("reduction: \"mean\"") => {
             Some("ONNX does not say what the mean of nothing is")
         }
-        Op::Mean(_) | Op::Standardize(_) => {
+        Op::Mean(_) | Op::Standardize(_) | Op::StandardizeChannels(_) => {
             values.is_empty().then_some("ONNX does not say what the mean of nothing is")
         }
         _ => None,

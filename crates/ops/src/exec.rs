@@ -180,10 +180,10 @@ pub fn run(op: &Op, inputs: &[&Array], metas: &[Meta], outs: &Metas) -> Result<O
     }
 }
 
-/// Convolution and pooling work channels-last.
+/// Convolution and pooling work channels-last; elementwise kernels and normalisation keep the memory order of their inputs.
 fn output_layout(kernel: &Kernel, inputs: &[&Array], out: &Meta) -> Arc<Layout> {
     match kernel {
-        Kernel::Map(_) => layout_of_inputs(inputs, out),
+        Kernel::Map(_) | Kernel::Norm { .. } => layout_of_inputs(inputs, out),
         Kernel::Conv(ConvPass::Forward | ConvPass::Input, _) | Kernel::Pool(..) if out.shape.len() == 4 => {
             Layout::dense(out.shape, &Dims::from([0, 2, 3, 1])).into()
         }
@@ -191,7 +191,7 @@ fn output_layout(kernel: &Kernel, inputs: &[&Array], out: &Meta) -> Arc<Layout> 
     }
 }
 
-/// Elementwise kernels keep the memory order of their inputs, and share their layout where they can.
+/// The memory order of the inputs of this shape, and their layout itself where it can be shared.
 fn layout_of_inputs(inputs: &[&Array], out: &Meta) -> Arc<Layout> {
     let mut full = inputs.iter().filter(|x| *x.shape() == out.shape);
     if let Some(order) = full.clone().filter(|x| !x.layout().is_contiguous()).find_map(|x| x.layout().dense_order()) {

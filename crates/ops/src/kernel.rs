@@ -88,6 +88,15 @@ pub enum Kernel {
     Random(Random),
     /// Row-wise kernels over the last dimension.
     Row(Row),
+    /// Normalisation of the channels (dimension 1) of `x [n, c, ..]`; see [`NormPass`] for the operands.
+    Norm {
+        /// Forwards or backwards.
+        pass: NormPass,
+        /// What shares a mean and a variance.
+        share: Share,
+        /// Added to the variance.
+        eps: F64Bits,
+    },
 }
 
 /// How an element is put where another is.
@@ -292,22 +301,16 @@ pub enum Row {
     LogSoftmax,
     /// `(y, dy) -> dx = dy - exp(y) * sum(dy)`.
     LogSoftmaxGrad,
-    /// `x -> (y, mean, rstd)`: (x - mean) * rstd without weights; mean and rstd have size 1 in the last dimension, and
-    /// are f32 for half types.
+    /// `(x, weight [n], bias [n]) -> (y, mean, rstd)`: (x - mean) * rstd * weight + bias; mean and rstd have size 1 in the last
+    /// dimension, and are f32 for half types.
     Normalize {
         /// Added to the variance.
         eps: F64Bits,
     },
-    /// `(y, rstd, dy) -> dx = rstd * (dy - mean(dy) - y * mean(dy * y))`.
+    /// `(x, weight [n], mean, rstd, dy) -> (dx, dweight [n], dbias [n])`: with `y = (x - mean) * rstd` and
+    /// `d = dy * weight`, dx is `rstd * (d - mean(d) - y * mean(d * y))`; dweight the sum over the rows of `dy * y`, dbias
+    /// that of dy.
     NormalizeGrad,
-    /// `(x, weight [n], bias [n]) -> (y, mean, rstd)`: as `Normalize`, then `y * weight + bias`.
-    NormalizeAffine {
-        /// Added to the variance.
-        eps: F64Bits,
-    },
-    /// `(x, weight [n], mean, rstd, dy) -> (dx, dweight [n], dbias [n])`: `dx` as `NormalizeGrad` of `(x - mean) * rstd`
-    /// and `dy * weight`; dweight the sum over the rows of `dy * (x - mean) * rstd`, dbias that of dy.
-    NormalizeAffineGrad,
     /// `(x, y, dy) -> dx`: the elements of x equal to y share dy; y and dy have size 1 in the last dimension.
     ExtremeGrad,
     /// `(x [n, c], i64 target [n]) -> (loss [n], lse [n])`: -log softmax at the target; 0 where target is `ignore`.
@@ -321,4 +324,23 @@ pub enum Row {
         /// The target that does not count.
         ignore: i64,
     },
+}
+
+/// The operands of a normalisation. `weight` and `bias` are `[c]`; `mean` and `variance` are `[c]` or `[n, groups]`, see
+/// [`Share`], and f32 for half types.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NormPass {
+    /// `(x, weight, bias) -> (y, mean, variance)` with `y = (x - mean) * rstd * weight + bias`.
+    Forward,
+    /// `(x, weight, mean, variance, dy) -> (dx, dweight, dbias)`.
+    Grad,
+}
+
+/// Which elements of `[n, c, ..]` share a mean and a variance.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Share {
+    /// Those of a channel, in all images.
+    Batch,
+    /// Those of a group of neighbouring channels, image by image; so many groups of equal size.
+    Groups(usize),
 }

@@ -35,7 +35,7 @@ pub use exec::{InputMetas, Prepared, infer, metas_of, prepare, promoted, run, ru
 pub use function::{Call, FnRule, IntoOuts};
 pub use half;
 pub use indexing::{Index, Indexing};
-pub use kernel::{Bits, Cmp, ConvPass, Divisor, Fold, Kernel, Map, PoolPass, Put, Random, Row};
+pub use kernel::{Bits, Cmp, ConvPass, Divisor, Fold, Kernel, Map, NormPass, PoolPass, Put, Random, Row, Share};
 pub use map::{ElemFn, MapInfo, MapOnnx, MapVisitor, NumFn, sum_to};
 pub use onnx::{Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef};
 pub use rule::{Grad, Grads, Lowering, OpRule, Promote, View, Vjp};

@@ -290,4 +290,12 @@ macro_rules! internal {
     )*};
 }
 
-internal!(u8, crate::MapOp, crate::kernel::Conv2d, crate::kernel::Pool2d, crate::kernel::Divisor, crate::kernel::Put);
+internal!(
+    u8,
+    crate::MapOp,
+    crate::kernel::Conv2d,
+    crate::kernel::Pool2d,
+    crate::kernel::Divisor,
+    crate::kernel::Put,
+    crate::kernel::Share
+);

@@ -185,14 +185,20 @@ macro_rules! op_rows {
             LogSoftmax log_softmax (input; dim: i64) -> 1;
             /// Gradient of log-softmax over the last dimension: `(y, dy)`.
             LogSoftmaxGrad log_softmax_grad (y, dy;) -> 1 as internal;
-            /// Rows of the last dimension to mean 0 and variance 1: `(y, mean, rstd)`.
-            Standardize standardize (x; eps: F64Bits) -> 3 as internal;
-            /// Gradient of `standardize`: `(y, rstd, dy)`.
-            StandardizeGrad standardize_grad (y, rstd, dy;) -> 1 as internal;
-            /// `standardize`, then by weight and bias, a number for each column: `(y, mean, rstd)`.
-            StandardizeAffine standardize_affine (x, weight, bias; eps: F64Bits) -> 3 as internal;
-            /// Gradients of `standardize_affine`: `(x, weight, mean, rstd, dy)` to those of x, weight and bias.
-            StandardizeAffineGrad standardize_affine_grad (x, weight, mean, rstd, dy;) -> 3 as internal;
+            /// Rows of the last dimension to mean 0 and variance 1, then by weight and bias, a number for each column:
+            /// `(y, mean, rstd)`.
+            Standardize standardize (x, weight, bias; eps: F64Bits) -> 3 as internal;
+            /// Gradients of `standardize`: `(x, weight, mean, rstd, dy)` to those of x, weight and bias.
+            StandardizeGrad standardize_grad (x, weight, mean, rstd, dy;) -> 3 as internal;
+            /// Channels of `[n, c, ..]`, or groups of them, to mean 0 and variance 1, then by weight and bias, a number for
+            /// each channel: `(y, mean, variance)`.
+            StandardizeChannels standardize_channels (
+                x, weight, bias; share: kernel::Share, eps: F64Bits
+            ) -> 3 as internal;
+            /// Gradients of `standardize_channels`: `(x, weight, mean, variance, dy)` to those of x, weight and bias.
+            StandardizeChannelsGrad standardize_channels_grad (
+                x, weight, mean, variance, dy; share: kernel::Share, eps: F64Bits
+            ) -> 3 as internal;
             /// Cross-entropy of each row of logits `[n, c]` with an i64 class: `(loss [n], logsumexp [n])`.
             CrossEntropyRows cross_entropy_rows (x, target; ignore: i64) -> 2 as internal;
             /// Gradient of `cross_entropy_rows` by the logits: `(x, target, lse, dloss)`.

@@ -6,7 +6,7 @@ use super::{LANES, Lanes, RealLanes};
 
 macro_rules! lanes {
     ($(#[$doc:meta])* $Name:ident [$E:ident; $Reg:ident x $count:literal] at $($i:literal),*;
-     $set1:ident $loadu:ident $storeu:ident $add:ident $mul:ident $sub:ident $fmadd:ident;
+     $set1:ident $loadu:ident $storeu:ident $stream:ident $add:ident $mul:ident $sub:ident $fmadd:ident;
      larger $larger:ident, smaller $smaller:ident, scale $scale:ident;
      above $max:ident, below $min:ident, mask $mask:ident;
      $($masked:item)*) => {
@@ -29,6 +29,10 @@ macro_rules! lanes {
             #[inline(always)]
             unsafe fn store(self, p: *mut $E) {
                 unsafe { $($storeu(p.add($i * (LANES / $count)), self.0[$i]);)* }
+            }
+            #[inline(always)]
+            unsafe fn stream(self, p: *mut $E) {
+                unsafe { $($stream(p.add($i * (LANES / $count)), self.0[$i]);)* }
             }
             #[inline(always)]
             unsafe fn add(self, o: Self) -> Self {
@@ -163,7 +167,7 @@ unsafe fn scale_256d(a: __m256d, n: __m256d) -> __m256d {
 lanes! {
     /// Sixteen f32 in one AVX-512 register.
     F32x16 [f32; __m512 x 1] at 0;
-    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_mul_ps _mm512_sub_ps
+    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_stream_ps _mm512_add_ps _mm512_mul_ps _mm512_sub_ps
     _mm512_fmadd_ps;
     larger larger_512, smaller smaller_512, scale scale_512;
     above _mm512_max_ps, below _mm512_min_ps, mask mask_512;
@@ -180,7 +184,7 @@ lanes! {
 lanes! {
     /// Sixteen f64 in two AVX-512 registers.
     F64x8x2 [f64; __m512d x 2] at 0, 1;
-    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_mul_pd _mm512_sub_pd
+    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_stream_pd _mm512_add_pd _mm512_mul_pd _mm512_sub_pd
     _mm512_fmadd_pd;
     larger larger_512d, smaller smaller_512d, scale scale_512d;
     above _mm512_max_pd, below _mm512_min_pd, mask mask_512d;
@@ -207,7 +211,7 @@ lanes! {
 lanes! {
     /// Sixteen f32 in two AVX2 registers.
     F32x8x2 [f32; __m256 x 2] at 0, 1;
-    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_mul_ps _mm256_sub_ps
+    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_stream_ps _mm256_add_ps _mm256_mul_ps _mm256_sub_ps
     _mm256_fmadd_ps;
     larger larger_256, smaller smaller_256, scale scale_256;
     above _mm256_max_ps, below _mm256_min_ps, mask mask_256;
@@ -216,7 +220,7 @@ lanes! {
 lanes! {
     /// Sixteen f64 in four AVX2 registers.
     F64x4x4 [f64; __m256d x 4] at 0, 1, 2, 3;
-    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_mul_pd _mm256_sub_pd
+    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_stream_pd _mm256_add_pd _mm256_mul_pd _mm256_sub_pd
     _mm256_fmadd_pd;
     larger larger_256d, smaller smaller_256d, scale scale_256d;
     above _mm256_max_pd, below _mm256_min_pd, mask mask_256d;

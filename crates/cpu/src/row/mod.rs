@@ -6,9 +6,9 @@
 mod cross_entropy;
 mod extreme;
 mod norm;
-mod norm_affine;
+mod norm_grad;
 mod softmax;
-mod sweep;
+pub(crate) mod sweep;
 
 use std::ops::Range;
 
@@ -60,36 +60,19 @@ fn run_as<T: Real>(row: &Row, x: &[Array], y: &mut [Array]) -> Result<()> {
             let (y, dy, dx) = (source(y), source(dy), target(dx)?);
             over_rows(rows, 4 * n, &|rows| softmax::Backward::<T> { y, dy, dx, rows, n, log });
         }
-        (Row::Normalize { eps }, [x], [y, mean, rstd]) => {
+        (Row::Normalize { eps }, [x, weight, bias], [y, mean, rstd]) => {
             let (x, y, mean, rstd) = (source(x), target(y)?, target(mean)?, target(rstd)?);
-            over_rows(rows, 4 * n, &|rows| norm::Forward::<T> {
-                x,
-                y,
-                mean,
-                rstd,
-                rows,
-                n,
-                eps: eps.get(),
-                affine: None,
-            });
+            let (weight, bias, eps) = (source(weight), source(bias), eps.get());
+            over_rows(rows, 4 * n, &|rows| norm::Forward::<T> { x, weight, bias, y, mean, rstd, rows, n, eps });
         }
-        (Row::NormalizeAffine { eps }, [x, weight, bias], [y, mean, rstd]) => {
-            let (x, y, mean, rstd) = (source(x), target(y)?, target(mean)?, target(rstd)?);
-            let (affine, eps) = (Some((source(weight), source(bias))), eps.get());
-            over_rows(rows, 4 * n, &|rows| norm::Forward::<T> { x, y, mean, rstd, rows, n, eps, affine });
-        }
-        (Row::NormalizeAffineGrad, [x, weight, mean, rstd, dy], [dx, dweight, dbias]) => {
+        (Row::NormalizeGrad, [x, weight, mean, rstd, dy], [dx, dweight, dbias]) => {
             let (x, weight, dy, dx) = (source(x), source(weight), source(dy), target(dx)?);
             let statistics = (source(mean), source(rstd));
-            norm_affine::run::<T>(
-                norm_affine::Grad { x, weight, statistics, dy, dx, rows, n },
+            norm_grad::run::<T>(
+                norm_grad::Grad { x, weight, statistics, dy, dx, rows, n },
                 target(dweight)?,
                 target(dbias)?,
             );
-        }
-        (Row::NormalizeGrad, [y, rstd, dy], [dx]) => {
-            let (y, rstd, dy, dx) = (source(y), source(rstd), source(dy), target(dx)?);
-            over_rows(rows, 4 * n, &|rows| norm::Backward::<T> { y, rstd, dy, dx, rows, n });
         }
         (Row::ExtremeGrad, [x, y, dy], [dx]) => {
             let (x, y, dy, dx) = (source(x), source(y), source(dy), target(dx)?);

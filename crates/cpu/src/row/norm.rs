@@ -1,4 +1,4 @@
-//! Normalisation of rows to mean 0 and variance 1, and its gradient.
+//! Normalisation of rows to mean 0 and variance 1, then by a weight and a bias.
 
 use std::ops::Range;
 
@@ -9,14 +9,15 @@ use crate::operand::Shared;
 /// Rows normalised.
 pub(super) struct Forward<T> {
     pub(super) x: Shared<T>,
+    /// With the bias a number for each column.
+    pub(super) weight: Shared<T>,
+    pub(super) bias: Shared<T>,
     pub(super) y: Shared<T>,
     pub(super) mean: Shared<T>,
     pub(super) rstd: Shared<T>,
     pub(super) rows: Range<usize>,
     pub(super) n: usize,
     pub(super) eps: f64,
-    /// A weight and a bias for each column, applied at last.
-    pub(super) affine: Option<(Shared<T>, Shared<T>)>,
 }
 
 impl<T: Real> RealTask<T> for Forward<T> {
@@ -39,14 +40,11 @@ impl<T: Real> RealTask<T> for Forward<T> {
                 let rstd = T::from_f64(1.0 / (variance + self.eps).sqrt());
                 let (scale, rest) = (V::splat(rstd), V::splat(T::from_f64(shift)));
                 let normal = Normal { x, centre, rest, scale };
-                match &self.affine {
-                    None => sweep!(n, |at, m, _j| put(normal.get(at, m), y.add(at), m)),
-                    Some((weight, bias)) => sweep!(n, |at, m, _j| {
-                        let weight = get::<V>(weight.at(at), m, T::ZERO);
-                        let bias = get::<V>(bias.at(at), m, T::ZERO);
-                        put(normal.get(at, m).mul_add(weight, bias), y.add(at), m);
-                    }),
-                }
+                sweep!(n, |at, m, _j| {
+                    let weight = get::<V>(self.weight.at(at), m, T::ZERO);
+                    let bias = get::<V>(self.bias.at(at), m, T::ZERO);
+                    put(normal.get(at, m).mul_add(weight, bias), y.add(at), m);
+                });
                 *self.mean.at(row) = T::from_f64(mean.to_f64() + shift);
                 *self.rstd.at(row) = rstd;
             }
@@ -114,60 +112,4 @@ unsafe fn moments<V: RealLanes<E: Real>>(x: *const V::E, n: usize, centre: V) ->
         }
     }
     (sum, squares)
-}
-
-/// Rows of the gradient.
-pub(super) struct Backward<T> {
-    pub(super) y: Shared<T>,
-    pub(super) rstd: Shared<T>,
-    pub(super) dy: Shared<T>,
-    pub(super) dx: Shared<T>,
-    pub(super) rows: Range<usize>,
-    pub(super) n: usize,
-}
-
-impl<T: Real> RealTask<T> for Backward<T> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<V: RealLanes<E = T>>(self) {
-        let n = self.n;
-        for row in self.rows.clone() {
-            let (y, dy, dx) = (self.y.at(row * n), self.dy.at(row * n), self.dx.at(row * n));
-            // SAFETY: the caller vouches that the row lies within y, dy and dx, and its number within rstd.
-            unsafe {
-                let (mean, along) = means::<V>(y, dy, n);
-                let (mean, along) = (V::splat(T::from_f64(mean)), V::splat(T::from_f64(-along)));
-                let scale = V::splat(*self.rstd.at(row));
-                sweep!(n, |at, m, _j| {
-                    let flat = get::<V>(dy.add(at), m, T::ZERO).sub(mean);
-                    put(get::<V>(y.add(at), m, T::ZERO).mul_add(along, flat).mul(scale), dx.add(at), m);
-                });
-            }
-        }
-    }
-}
-
-/// The means of `dy` and of `dy * y`.
-///
-/// # Safety
-/// As [`sum`].
-#[inline(always)]
-unsafe fn means<V: RealLanes<E: Real>>(y: *const V::E, dy: *const V::E, n: usize) -> (f64, f64) {
-    let zero = V::E::ZERO;
-    let (mut plain, mut weighted) = (0.0, 0.0);
-    for start in (0..n).step_by(BLOCK) {
-        // SAFETY: the caller vouches for the rows.
-        unsafe {
-            let (y, dy) = (y.add(start), dy.add(start));
-            let (mut a, mut b) = (four::<V>(zero), four::<V>(zero));
-            sweep!(BLOCK.min(n - start), |at, m, j| {
-                let d = get::<V>(dy.add(at), m, zero);
-                a[j] = a[j].add(d);
-                b[j] = d.mul_add(get(y.add(at), m, zero), b[j]);
-            });
-            plain += total(a);
-            weighted += total(b);
-        }
-    }
-    (plain / n as f64, weighted / n as f64)
 }

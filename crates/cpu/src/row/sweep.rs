@@ -3,7 +3,7 @@
 use crate::lanes::{LANES, Lanes, Num, Real, RealLanes};
 
 /// Elements of a long row that are summed before f64 takes over.
-pub(super) const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 
 /// Runs the body over `n` elements: `$at` is the position, `$m` how many lanes are there (a constant but at the end)
 /// and `$j` the number of the accumulator, a constant.
@@ -42,14 +42,14 @@ macro_rules! sweep {
         }
     }};
 }
-pub(super) use sweep;
+pub(crate) use sweep;
 
 /// `m` elements, and `fill` in the lanes beyond.
 ///
 /// # Safety
 /// As [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn get<V: Lanes>(p: *const V::E, m: usize, fill: V::E) -> V {
+pub(crate) unsafe fn get<V: Lanes>(p: *const V::E, m: usize, fill: V::E) -> V {
     // SAFETY: the caller vouches for `m` elements.
     unsafe { if m == LANES { V::load(p) } else { V::load_n(p, m, fill) } }
 }
@@ -59,7 +59,7 @@ pub(super) unsafe fn get<V: Lanes>(p: *const V::E, m: usize, fill: V::E) -> V {
 /// # Safety
 /// As [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn put<V: Lanes>(v: V, p: *mut V::E, m: usize) {
+pub(crate) unsafe fn put<V: Lanes>(v: V, p: *mut V::E, m: usize) {
     // SAFETY: the caller vouches for `m` elements.
     unsafe { if m == LANES { v.store(p) } else { v.store_n(p, m) } }
 }
@@ -69,7 +69,7 @@ pub(super) unsafe fn put<V: Lanes>(v: V, p: *mut V::E, m: usize) {
 /// # Safety
 /// As [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn four<V: Lanes>(x: V::E) -> [V; 4] {
+pub(crate) unsafe fn four<V: Lanes>(x: V::E) -> [V; 4] {
     // SAFETY: the caller vouches for the instruction set.
     unsafe { [V::splat(x); 4] }
 }
@@ -79,20 +79,30 @@ pub(super) unsafe fn four<V: Lanes>(x: V::E) -> [V; 4] {
 /// # Safety
 /// As [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn total<V: RealLanes>(a: [V; 4]) -> f64
+pub(crate) unsafe fn total<V: RealLanes>(a: [V; 4]) -> f64
 where
     V::E: Real,
 {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { halved(a[0].add(a[1]).add(a[2].add(a[3]))).to_f64() }
+}
+
+/// The sum of the lanes, by halving.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn halved<V: Lanes>(a: V) -> V::E {
     let mut lanes = [V::E::ZERO; LANES];
     // SAFETY: the caller vouches for the instruction set; the array has sixteen elements.
-    unsafe { a[0].add(a[1]).add(a[2].add(a[3])).store(lanes.as_mut_ptr()) }
+    unsafe { a.store(lanes.as_mut_ptr()) }
     for half in [8, 4, 2, 1] {
         for l in 0..half {
             // The mask changes nothing; it spares a check of bounds.
             lanes[l % LANES] = lanes[l % LANES].plus(lanes[(l + half) % LANES]);
         }
     }
-    lanes[0].to_f64()
+    lanes[0]
 }
 
 /// The largest element of a row, but for NaN.
@@ -100,7 +110,7 @@ where
 /// # Safety
 /// As [`Lanes`]; `x` is valid for `n` elements.
 #[inline(always)]
-pub(super) unsafe fn largest<V: Lanes>(x: *const V::E, n: usize) -> V::E {
+pub(crate) unsafe fn largest<V: Lanes>(x: *const V::E, n: usize) -> V::E {
     let mut lanes = [V::E::LOWEST; LANES];
     // SAFETY: the caller vouches for the row and the instruction set.
     unsafe {

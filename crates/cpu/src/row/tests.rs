@@ -81,57 +81,29 @@ fn softmax_of_extremes() {
 #[test]
 fn normalize_and_gradient() {
     crate::register();
-    let eps = 1e-5;
-    for dtype in FLOATS {
-        for n in SIZES {
-            let shape: &[usize] = &[5, n];
-            let (x, dy) = (signal(dtype, shape), seeded(dtype, shape, 7));
-            let (mut want, mut means, mut rstds) = (Vec::new(), Vec::new(), Vec::new());
-            for r in rows(&x, n) {
-                let mean = r.iter().sum::<f64>() / n as f64;
-                let var = r.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64;
-                let rstd = 1.0 / (var + eps).sqrt();
-                want.extend(r.iter().map(|v| (v - mean) * rstd));
-                means.push(mean);
-                rstds.push(rstd);
-            }
-            for x in layouts(&x) {
-                let got = run(&Row::Normalize { eps: F64Bits::new(eps) }, &[&x], &[shape, &[5, 1], &[5, 1]]);
-                near(&got[0], &want, "normalize");
-                near(&got[1], &means, "mean");
-                near(&got[2], &rstds, "rstd");
-            }
-            let (y, rstd) = (from_f64(dtype, &want, shape), seeded(dtype, &[5, 1], 3));
-            let scales = rstd.to_f64_vec().unwrap();
-            let grads = rows(&y, n).into_iter().zip(rows(&dy, n)).zip(scales).flat_map(|((y, dy), s)| {
-                let a = dy.iter().sum::<f64>() / n as f64;
-                let b = dy.iter().zip(&y).map(|(a, b)| a * b).sum::<f64>() / n as f64;
-                y.into_iter().zip(dy).map(move |(y, dy)| s * (dy - a - y * b)).collect::<Vec<_>>()
-            });
-            near(
-                &run(&Row::NormalizeGrad, &[&y, &rstd, &dy], &[shape])[0],
-                &grads.collect::<Vec<_>>(),
-                "normalize_grad",
-            );
-        }
-    }
-}
-
-#[test]
-fn normalize_affine_and_gradient() {
-    crate::register();
     for dtype in FLOATS {
         for (count, n) in SIZES.into_iter().map(|n| (5, n)).chain([(150, 3), (0, 3)]) {
             let shape: &[usize] = &[count, n];
             let (x, w, b) = (signal(dtype, shape), seeded(dtype, &[n], 8), seeded(dtype, &[n], 9));
             let stat = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
             let f = |x: &Array| x.to_f64_vec().unwrap();
-            let mut got = [out(dtype, shape), out(stat, &[count, 1]), out(stat, &[count, 1])];
-            super::run(&Row::NormalizeAffine { eps: F64Bits::new(1e-5) }, &[&x, &w, &b], &mut got).unwrap();
-            let plain = run(&Row::Normalize { eps: F64Bits::new(1e-5) }, &[&x], &[shape, &[count, 1], &[count, 1]]);
+            let eps = 1e-5;
             let (wv, bv) = (f(&w), f(&b));
-            let want: Vec<f64> = f(&plain[0]).iter().enumerate().map(|(i, y)| y * wv[i % n] + bv[i % n]).collect();
-            near(&got[0], &want, "normalize_affine");
+            let (mut want, mut means, mut rstds) = (Vec::new(), Vec::new(), Vec::new());
+            for r in rows(&x, n) {
+                let mean = r.iter().sum::<f64>() / n as f64;
+                let rstd = 1.0 / (r.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64 + eps).sqrt();
+                want.extend(r.iter().zip(wv.iter().zip(&bv)).map(|(v, (w, b))| (v - mean) * rstd * w + b));
+                means.push(mean);
+                rstds.push(rstd);
+            }
+            for x in layouts(&x) {
+                let mut got = [out(dtype, shape), out(stat, &[count, 1]), out(stat, &[count, 1])];
+                super::run(&Row::Normalize { eps: F64Bits::new(eps) }, &[&x, &w, &b], &mut got).unwrap();
+                near(&got[0], &want, "normalize");
+                near(&got[1], &means, "mean");
+                near(&got[2], &rstds, "rstd");
+            }
             let (mean, rstd, dy) =
                 (seeded(stat, &[count, 1], 3), seeded(stat, &[count, 1], 4), seeded(dtype, shape, 5));
             let (means, rstds) = (f(&mean), f(&rstd));
@@ -148,7 +120,7 @@ fn normalize_affine_and_gradient() {
                 }
             }
             let mut got = [out(dtype, shape), out(dtype, &[n]), out(dtype, &[n])];
-            super::run(&Row::NormalizeAffineGrad, &[&x, &w, &mean, &rstd, &dy], &mut got).unwrap();
+            super::run(&Row::NormalizeGrad, &[&x, &w, &mean, &rstd, &dy], &mut got).unwrap();
             near(&got[0], &dx, "dx");
             near(&got[1], &dw, "dweight");
             near(&got[2], &db, "dbias");
@@ -219,12 +191,13 @@ fn bits_are_the_same_everywhere() {
             all.extend(run(&Row::LogSoftmax, &[&x], &[shape]));
             all.extend(run(&Row::SoftmaxGrad, &[&x, &dy], &[shape]));
             all.extend(run(&Row::LogSoftmaxGrad, &[&x, &dy], &[shape]));
-            all.extend(run(&Row::Normalize { eps: F64Bits::new(1e-5) }, &[&x], &[shape, &[37, 1], &[37, 1]]));
             let top = seeded(dtype, &[37, 1], 2);
             all.extend(run(&Row::ExtremeGrad, &[&x, &top, &top], &[shape]));
             let (w, stat) = (seeded(dtype, &[5000], 6), seeded(dtype, &[37, 1], 7));
+            let eps = F64Bits::new(1e-5);
+            all.extend(run(&Row::Normalize { eps }, &[&x, &w, &w], &[shape, &[37, 1], &[37, 1]]));
             let mut grads = [out(dtype, shape), out(dtype, &[5000]), out(dtype, &[5000])];
-            super::run(&Row::NormalizeAffineGrad, &[&x, &w, &stat, &stat, &dy], &mut grads).unwrap();
+            super::run(&Row::NormalizeGrad, &[&x, &w, &stat, &stat, &dy], &mut grads).unwrap();
             all.extend(grads);
             all
         });

@@ -38,7 +38,6 @@ mod max_pool;
 mod mean_pool;
 mod norm;
 mod normalize;
-mod normalize_affine;
 mod pad;
 mod pixel_shuffle;
 mod pool;

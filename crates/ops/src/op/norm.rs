@@ -1,9 +1,11 @@
-//! Normalisations, in terms of the row kernel that centres and scales, and of reductions.
+//! Normalisations, in terms of the kernels that centre and scale rows or channels, and of reductions.
+
+mod channels;
 
 use esker_tensor::{DType, Error, Result, Shape};
 
 use super::function;
-use crate::{Meta, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, Ops, Sizes, Value};
+use crate::{Meta, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, Ops, Share, Sizes, Value};
 
 /// The dtype in which statistics are computed.
 fn wide(dtype: DType) -> DType {
@@ -22,52 +24,61 @@ fn need_channels(x: &Meta, least: usize) -> Result<usize> {
     Ok(x.shape[1])
 }
 
+/// Fails unless a parameter has a number for each channel.
+fn need_per_channel<V: Value>(v: &V, name: &str, channels: usize) -> Result<()> {
+    match v.meta().shape {
+        shape if shape[..] == [channels] => Ok(()),
+        shape => Err(Error::shape(format!("{name} must be [{channels}], a number for each channel, got {shape:?}"))),
+    }
+}
+
 /// One number for each channel (dimension 1), to meet a value of so many dimensions.
 fn per_channel<V: Value>(v: &V, name: &str, channels: usize, rank: usize, dtype: DType) -> Result<V> {
-    if v.meta().shape[..] != [channels] {
-        return Err(Error::shape(format!(
-            "{name} must be [{channels}], a number for each channel, got {:?}",
-            v.meta().shape
-        )));
-    }
+    need_per_channel(v, name, channels)?;
     let mut sizes = vec![1; rank - 1];
     sizes[0] = channels;
     to(v, dtype)?.reshape(&sizes[..])
 }
 
-/// `y * weight + bias`, where they are there, a number for each channel.
-fn affine<V: Value>(y: V, weight: Option<&V>, bias: Option<&V>) -> Result<V> {
-    let (meta, mut y) = (y.meta(), y);
-    let (channels, rank) = (meta.shape[1], meta.shape.len());
-    if let Some(weight) = weight {
-        y = y.mul(&per_channel(weight, "the weight", channels, rank, meta.dtype)?)?;
-    }
-    if let Some(bias) = bias {
-        y = y.add(&per_channel(bias, "the bias", channels, rank, meta.dtype)?)?;
-    }
-    Ok(y)
+/// The input, and a weight and a bias of `n` numbers, in one dtype; a weight that is not there is 1, a bias 0.
+fn alike<V: Value>(x: &V, weight: Option<&V>, bias: Option<&V>, n: usize) -> Result<[V; 3]> {
+    let meta = x.meta();
+    let mixed = [weight, bias].into_iter().flatten().any(|p| p.meta().dtype != meta.dtype);
+    let dtype = if mixed { wide(meta.dtype) } else { meta.dtype };
+    let param = |given: Option<&V>, otherwise: f64| match given {
+        Some(p) if p.meta().shape[..] == [n] => to(p, dtype),
+        Some(p) => to(p, dtype)?.reshape([n]),
+        None => V::scalar(otherwise, dtype, meta.device)?.expand([n]),
+    };
+    Ok([to(x, dtype)?, param(weight, 1.0)?, param(bias, 0.0)?])
 }
 
-/// Each channel to mean 0 and variance 1, with its mean and variance.
-fn by_channel<V: Value>(x: &V, eps: f64) -> Result<(V, V, V)> {
+/// Channels that share statistics normalised, times `weight` plus `bias` where they are there, with mean and variance.
+fn channels<V: Value>(
+    x: &V,
+    weight: Option<&V>,
+    bias: Option<&V>,
+    share: Share,
+    eps: crate::F64Bits,
+) -> Result<(V, V, V)> {
     let meta = x.meta();
-    let dims: Vec<i64> = (0..meta.shape.len() as i64).filter(|d| *d != 1).collect();
-    let mean = x.mean(&dims[..], true)?;
-    let centred = x.sub(&mean)?;
-    let variance = centred.square()?.mean(&dims[..], true)?;
-    let rstd = variance.add(&V::scalar(eps, meta.dtype, meta.device)?)?.rsqrt()?;
-    Ok((centred.mul(&rstd)?, mean, variance))
+    for (param, name) in [(weight, "the weight"), (bias, "the bias")] {
+        param.map_or(Ok(()), |param| need_per_channel(param, name, meta.shape[1]))?;
+    }
+    let [x, weight, bias] = alike(x, weight, bias, meta.shape[1])?;
+    let (y, mean, variance) = x.standardize_channels(&weight, &bias, share, eps)?;
+    Ok((to(&y, meta.dtype)?, mean, variance))
 }
 
 function! { BatchNormTrain |op, x; weight, bias| {
     let meta = x.meta();
-    let channels = need_channels(&meta, 2)?;
+    need_channels(&meta, 2)?;
     let values = meta.shape[0] * meta.shape[2..].iter().product::<usize>();
     if values == 1 {
         return Err(Error::shape(format!("one value for each channel has no variance; got an input of {:?}", meta.shape)));
     }
-    let (y, mean, variance) = by_channel(&to(x, wide(meta.dtype))?, op.eps.get())?;
-    [to(&affine(y, weight, bias)?, meta.dtype)?, mean.reshape([channels])?, variance.reshape([channels])?]
+    let (y, mean, variance) = channels(x, weight, bias, Share::Batch, op.eps)?;
+    [y, mean, variance]
 } }
 
 function! { BatchNorm |op, x; running_mean, running_var, weight, bias| {
@@ -110,8 +121,7 @@ function! { InstanceNorm |op, x; running_mean, running_var, weight, bias| {
     if values == 1 {
         return Err(Error::shape(format!("one value for each channel has no variance; got an input of {:?}", meta.shape)));
     }
-    let y = x.reshape([meta.shape[0] * channels, values])?.standardize(op.eps)?.0.reshape(meta.shape)?;
-    to(&affine(to(&y, wide(meta.dtype))?, weight, bias)?, meta.dtype)?
+    self::channels(x, weight, bias, Share::Groups(channels), op.eps)?.0
 }, onnx |op, cx| {
     let c = *cx.x[0].shape.get(1)?;
     (op.use_input_stats && one_dtype(cx) && cx.given(1).is_none() && cx.given(2).is_none()).then(|| {
@@ -131,8 +141,7 @@ function! { GroupNorm |op, x; weight, bias| {
     if values * meta.shape[0] == 1 {
         return Err(Error::shape(format!("one value for each group has no variance; got an input of {:?}", meta.shape)));
     }
-    let y = x.reshape([meta.shape[0], groups, values])?.standardize(op.eps)?.0.reshape(meta.shape)?;
-    to(&affine(to(&y, wide(meta.dtype))?, weight, bias)?, meta.dtype)?
+    self::channels(x, weight, bias, Share::Groups(groups), op.eps)?.0
 }, onnx |op, cx| {
     let c = *cx.x[0].shape.get(1)?;
     (cx.opset >= 21 && one_dtype(cx) && cx.x[0].shape.len() > 2).then(|| {
@@ -166,26 +175,14 @@ function! { LayerNorm |op, x; weight, bias| {
     let (front, sizes) = lead(&meta, &op.normalized_shape)?;
     need_shape(weight, "the weight", &sizes)?;
     need_shape(bias, "the bias", &sizes)?;
-    let flat: Vec<usize> = meta.shape[..front].iter().copied().chain([sizes.numel()]).collect();
-    let one_dtype = [weight, bias].iter().all(|p| p.is_none_or(|p| p.meta().dtype == meta.dtype));
-    if let (Some(weight), Some(bias), true) = (weight, bias, one_dtype) {
-        let n = [sizes.numel()];
-        let y = match sizes.len() {
-            1 => x.standardize_affine(weight, bias, op.eps)?.0,
-            _ => x.reshape(&flat[..])?.standardize_affine(&weight.reshape(n)?, &bias.reshape(n)?, op.eps)?.0,
-        };
-        return Ok(smallvec::smallvec![if sizes.len() == 1 { y } else { y.reshape(meta.shape)? }]);
-    }
-    let mut y = match sizes.len() {
-        1 => x.standardize(op.eps)?.0,
-        _ => x.reshape(&flat[..])?.standardize(op.eps)?.0.reshape(meta.shape)?,
+    let [x, weight, bias] = alike(x, weight, bias, sizes.numel())?;
+    let y = match sizes.len() {
+        1 => x.standardize(&weight, &bias, op.eps)?.0,
+        _ => {
+            let rows: Vec<usize> = meta.shape[..front].iter().copied().chain([sizes.numel()]).collect();
+            x.reshape(&rows[..])?.standardize(&weight, &bias, op.eps)?.0.reshape(meta.shape)?
+        }
     };
-    if let Some(weight) = weight {
-        y = y.mul(weight)?;
-    }
-    if let Some(bias) = bias {
-        y = y.add(bias)?;
-    }
     to(&y, meta.dtype)?
 }, onnx |op, cx| {
     let (front, sizes) = lead(&cx.x[0], &op.normalized_shape).ok()?;

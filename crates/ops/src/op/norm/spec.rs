@@ -7,7 +7,7 @@ use crate::spec::{Dtypes, Input, OpSpec, RefArray, Sample, ints, real, real_in, 
 use crate::{Call, F64Bits, Function, Op};
 
 /// Mean and variance.
-fn moments(v: &[f64]) -> (f64, f64) {
+pub(super) fn moments(v: &[f64]) -> (f64, f64) {
     let n = v.len() as f64;
     let mean = v.iter().sum::<f64>() / n;
     (mean, v.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n)
@@ -15,7 +15,7 @@ fn moments(v: &[f64]) -> (f64, f64) {
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias`, where elements with one `group(index)` share mean and variance,
 /// and those with one `param(index)` weight and bias.
-fn normalized(
+pub(super) fn normalized(
     x: &RefArray,
     eps: f64,
     group: impl Fn(&[usize]) -> usize,

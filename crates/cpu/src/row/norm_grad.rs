@@ -1,4 +1,4 @@
-//! The gradient of rows normalised with a weight and a bias.
+//! The gradient of normalised rows, and of their weight and bias.
 //!
 //! Rows go in blocks whose size follows from their length. Within a block the gradients of weight and bias add up row
 //! after row; the blocks' sums add up by pairs.
