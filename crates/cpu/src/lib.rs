@@ -18,6 +18,7 @@ mod lanes;
 pub mod limit;
 mod map;
 mod matmul;
+mod moments;
 mod norm;
 mod operand;
 mod pool;

@@ -114,13 +114,13 @@ unsafe fn extreme<V: Lanes, const LARGEST: bool>(p: *const V::E, n: usize) -> (V
         let (low, high) = (better::<V, LARGEST>(top[0], top[1]), better::<V, LARGEST>(top[2], top[3]));
         better::<V, LARGEST>(low, high).store(lanes.as_mut_ptr());
     }
-    let mut top = worst;
-    for v in lanes {
-        if (LARGEST && v > top) || (!LARGEST && v < top) {
-            top = v;
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            let (a, b) = (lanes[l % LANES], lanes[(l + half) % LANES]);
+            lanes[l % LANES] = if (LARGEST && b > a) || (!LARGEST && b < a) { b } else { a };
         }
     }
-    (top, nan != 0)
+    (lanes[0], nan != 0)
 }
 
 /// The first place of `n` with `value`, or with NaN; the last when there is none.

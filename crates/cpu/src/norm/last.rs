@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Call, unit_of};
+use super::Call;
 use crate::lanes::{LANES, Num, Real, RealLanes, RealTask};
+use crate::moments::Moments;
 use crate::row::sweep::{get, put, sweep};
 use crate::stream;
 
@@ -62,7 +63,10 @@ impl<T: Real, const BACK: bool> RealTask<T> for Sums<'_, T, BACK> {
                     let both = [a[0][c], b[0][c]];
                     *call.sums.at((channel + c) * g.units.count + unit) = match BACK {
                         true => [both[0].to_f64(), both[1].to_f64()],
-                        false => unit_of(centre[c], both, rows.len()),
+                        false => {
+                            let unit = Moments::new(centre[c], both, rows.len());
+                            [unit.mean, unit.squares]
+                        }
                     };
                 }
             }

@@ -18,11 +18,10 @@ use esker_ops::{Array, NormPass, Share};
 use esker_tensor::{DType, Dims, Error, Layout, Result, Shape};
 
 use crate::lanes::{self, LANES, Real};
+use crate::moments::{Moments, UNIT};
 use crate::operand::{self, Shared, in_order, is_half, parallel, source, target, with_order};
 use crate::stream;
 
-/// Elements of a unit, about.
-const UNIT: usize = 2048;
 /// Planes of fewer elements share a unit.
 const PLANE: usize = 512;
 /// From so many groups on, each is a task of its own.
@@ -320,32 +319,4 @@ impl Run {
             }
         });
     }
-}
-
-/// How many elements there are, their mean, and the sum of the squares of their distances from it.
-#[derive(Default)]
-struct Moments {
-    count: f64,
-    mean: f64,
-    squares: f64,
-}
-
-impl Moments {
-    /// Those of all elements of both (Chan, Golub and LeVeque 1979).
-    fn merge(&mut self, o: &Self) {
-        let count = self.count + o.count;
-        let (delta, share) = (o.mean - self.mean, o.count / count);
-        self.mean += delta * share;
-        self.squares += o.squares + delta * delta * self.count * share;
-        self.count = count;
-    }
-}
-
-/// Mean and sum of squares of a unit, from its elements' distances from `centre`: their sum and that of their squares.
-#[inline(always)]
-fn unit_of<T: Real>(centre: T, [sum, squares]: [T; 2], n: usize) -> [f64; 2] {
-    let (sum, squares, n) = (sum.to_f64(), squares.to_f64(), n as f64);
-    let squares = squares - sum * sum / n;
-    // Rounding may leave less than nothing; NaN stays.
-    [centre.to_f64() + sum / n, if squares < 0.0 { 0.0 } else { squares }]
 }

@@ -3,10 +3,11 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::{Call, UNIT, unit_of};
-use crate::lanes::{LANES, Num, Real, RealLanes, RealTask};
+use super::Call;
+use crate::lanes::{Real, RealLanes, RealTask};
+use crate::moments::{self, UNIT};
 use crate::operand::Shared;
-use crate::row::sweep::{get, halved, put, sweep};
+use crate::row::sweep::{get, put, sweep};
 use crate::stream;
 
 /// Units that are summed side by side.
@@ -117,50 +118,21 @@ unsafe fn sums<V: RealLanes<E: Real>, const K: usize, const BACK: bool>(
     dy: [*const V::E; K],
     n: usize,
 ) {
-    let zero = V::E::ZERO;
     // SAFETY: the caller vouches for the units.
     unsafe {
-        let mut centre = [zero; K];
-        for k in 0..K {
-            centre[k] = if BACK { *call.mean.at(channel / call.geometry.each) } else { head::<V>(x[k], n) };
-        }
-        let (mut a, mut b) = ([V::splat(zero); K], [V::splat(zero); K]);
-        macro_rules! step {
-            ($at:expr, $m:expr) => {
-                for k in 0..K {
-                    // Beyond the unit: the centre itself, whose distance adds nothing.
-                    let d = get::<V>(x[k].add($at), $m, centre[k]).sub(V::splat(centre[k]));
-                    let u = if BACK { get::<V>(dy[k].add($at), $m, zero) } else { d };
-                    a[k] = a[k].add(u);
-                    b[k] = u.mul_add(d, b[k]);
-                }
-            };
-        }
-        let whole = n / LANES * LANES;
-        for at in (0..whole).step_by(LANES) {
-            step!(at, LANES);
-        }
-        if whole < n {
-            step!(whole, n - whole);
-        }
-        for k in 0..K {
-            let both = [halved(a[k]), halved(b[k])];
-            *call.sums.at(item + k) =
-                if BACK { [both[0].to_f64(), both[1].to_f64()] } else { unit_of(centre[k], both, n) };
+        if BACK {
+            let mean = *call.mean.at(channel / call.geometry.each);
+            let sums = moments::sums::<V, K, true>(x, dy, [mean; K], n);
+            for k in 0..K {
+                *call.sums.at(item + k) = [sums[k][0].to_f64(), sums[k][1].to_f64()];
+            }
+        } else {
+            let units = moments::unit::<V, K>(x, n);
+            for k in 0..K {
+                *call.sums.at(item + k) = [units[k].mean, units[k].squares];
+            }
         }
     }
-}
-
-/// The mean of the first elements of a unit, rounded: near enough to all of them that the squares of the distances from it
-/// do not cancel.
-///
-/// # Safety
-/// As [`sums`].
-#[inline(always)]
-unsafe fn head<V: RealLanes<E: Real>>(x: *const V::E, n: usize) -> V::E {
-    let m = n.min(LANES);
-    // SAFETY: the caller vouches for the elements.
-    unsafe { V::E::from_f64(halved(get::<V>(x, m, V::E::ZERO)).to_f64() / m as f64) }
 }
 
 /// The result of some planes: `channel * images + image`.

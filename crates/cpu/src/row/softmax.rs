@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::sweep::{BLOCK, four, get, largest, put, sweep, total};
-use crate::lanes::{Num, Real, RealLanes, RealTask, exp};
+use crate::lanes::{LANES, Num, Real, RealLanes, RealTask, exp, exps};
 use crate::operand::Shared;
+use crate::stream;
 
 /// Rows of softmax, or of its logarithm.
 pub(super) struct Forward<T> {
@@ -27,6 +28,46 @@ impl<T: Real> RealTask<T> for Forward<T> {
     }
 }
 
+/// The sum of `e^(x - top)` over a part of a row, which is also written where `to` says so. Asks meanwhile for the same
+/// elements `ahead`, in the next row, which need not be there.
+///
+/// # Safety
+/// As [`crate::lanes::Lanes`]; `x` and `to` are valid for `n` elements.
+#[inline(always)]
+unsafe fn exps_of<V: RealLanes<E: Real>>(x: *const V::E, to: Option<*mut V::E>, n: usize, ahead: usize, top: V) -> f64 {
+    const GROUP: usize = 4 * LANES;
+    // SAFETY: the caller vouches for the elements.
+    unsafe {
+        let mut acc = four::<V>(V::E::ZERO);
+        let whole = n / GROUP * GROUP;
+        for base in (0..whole).step_by(GROUP) {
+            let x = x.add(base);
+            stream::fetch(x.wrapping_add(ahead).cast(), GROUP * size_of::<V::E>());
+            let mut e = [V::load(x), V::load(x.add(LANES)), V::load(x.add(2 * LANES)), V::load(x.add(3 * LANES))];
+            for e in &mut e {
+                *e = e.sub(top);
+            }
+            e = exps(e);
+            for j in 0..4 {
+                if let Some(to) = to {
+                    e[j].store(to.add(base + j * LANES));
+                }
+                acc[j] = acc[j].add(e[j]);
+            }
+        }
+        let (x, rest) = (x.add(whole), n - whole);
+        sweep!(rest, |at, m, j| {
+            // Beyond the row: e to minus infinity, which adds nothing.
+            let e = exp(get::<V>(x.add(at), m, V::E::LOWEST).sub(top));
+            if let Some(to) = to {
+                put(e, to.add(whole + at), m);
+            }
+            acc[j] = acc[j].add(e);
+        });
+        total(acc)
+    }
+}
+
 /// # Safety
 /// As [`Lanes`]; the rows are valid for `n` elements.
 #[inline(always)]
@@ -37,15 +78,7 @@ unsafe fn row_of<V: RealLanes<E: Real>>(x: *const V::E, y: *mut V::E, n: usize) 
         let top = V::splat(largest::<V>(x, n));
         let mut sum = 0.0;
         for start in (0..n).step_by(BLOCK) {
-            let (x, y) = (x.add(start), y.add(start));
-            let mut acc = four::<V>(V::E::ZERO);
-            sweep!(BLOCK.min(n - start), |at, m, j| {
-                // Beyond the row: e to minus infinity, which adds nothing.
-                let e = exp(get::<V>(x.add(at), m, V::E::LOWEST).sub(top));
-                put(e, y.add(at), m);
-                acc[j] = acc[j].add(if m == crate::lanes::LANES { e } else { get::<V>(y.add(at), m, V::E::ZERO) });
-            });
-            sum += total(acc);
+            sum += exps_of::<V>(x.add(start), Some(y.add(start)), BLOCK.min(n - start), n, top);
         }
         let scale = V::splat(V::E::from_f64(1.0 / sum));
         sweep!(n, |at, m, _j| put(get::<V>(y.add(at), m, V::E::ZERO).mul(scale), y.add(at), m));
@@ -64,13 +97,7 @@ pub(super) unsafe fn log_sum<V: RealLanes<E: Real>>(x: *const V::E, n: usize) ->
         let high = V::splat(top);
         let mut sum = 0.0;
         for start in (0..n).step_by(BLOCK) {
-            let x = x.add(start);
-            let mut acc = four::<V>(V::E::ZERO);
-            sweep!(BLOCK.min(n - start), |at, m, j| {
-                let e = exp(get::<V>(x.add(at), m, V::E::LOWEST).sub(high));
-                acc[j] = acc[j].add(e);
-            });
-            sum += total(acc);
+            sum += exps_of::<V>(x.add(start), None, BLOCK.min(n - start), n, high);
         }
         (top, sum.ln())
     }

@@ -118,5 +118,11 @@ pub(crate) unsafe fn largest<V: Lanes>(x: *const V::E, n: usize) -> V::E {
         sweep!(n, |at, m, j| acc[j] = acc[j].above(get(x.add(at), m, V::E::LOWEST)));
         acc[0].above(acc[1]).above(acc[2].above(acc[3])).store(lanes.as_mut_ptr());
     }
-    lanes.into_iter().fold(V::E::LOWEST, |a, b| if b > a { b } else { a })
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            let (a, b) = (lanes[l % LANES], lanes[(l + half) % LANES]);
+            lanes[l % LANES] = if b > a { b } else { a };
+        }
+    }
+    lanes[0]
 }
