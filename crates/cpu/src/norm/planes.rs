@@ -122,14 +122,12 @@ unsafe fn sums<V: RealLanes<E: Real>, const K: usize, const BACK: bool>(
     unsafe {
         if BACK {
             let mean = *call.mean.at(channel / call.geometry.each);
-            let sums = moments::sums::<V, K, true>(x, dy, [mean; K], n);
-            for k in 0..K {
-                *call.sums.at(item + k) = [sums[k][0].to_f64(), sums[k][1].to_f64()];
+            for (k, [plain, along]) in moments::sums::<V, K, true>(x, dy, [mean; K], n).into_iter().enumerate() {
+                *call.sums.at(item + k) = [plain.to_f64(), along.to_f64()];
             }
         } else {
-            let units = moments::unit::<V, K>(x, n);
-            for k in 0..K {
-                *call.sums.at(item + k) = [units[k].mean, units[k].squares];
+            for (k, unit) in moments::unit::<V, K>(x, n).into_iter().enumerate() {
+                *call.sums.at(item + k) = [unit.mean, unit.squares];
             }
         }
     }
