@@ -11,6 +11,10 @@ use crate::stream;
 /// Channels that are summed side by side, at most.
 pub(super) const WIDTH: usize = 128;
 
+/// Rows of one lane that are added at a time, and the rows among which they are found.
+const SIDE: usize = 4;
+const TILE: usize = SIDE * LANES;
+
 /// The sums of some units for a block of channels: `(part * units + unit) * blocks + block`.
 pub(super) struct Sums<'a, T, const BACK: bool> {
     pub(super) call: &'a Call<T>,
@@ -46,16 +50,15 @@ impl<T: Real, const BACK: bool> RealTask<T> for Sums<'_, T, BACK> {
                 for lane in a.iter_mut().chain(&mut b) {
                     lane[..width].fill(T::ZERO);
                 }
-                for row in 0..rows.len() {
-                    let (x, dy) = (x.add(row * g.channels()), dy.add(row * g.channels()));
-                    let (a, b) = (a[row % LANES].as_mut_ptr(), b[row % LANES].as_mut_ptr());
-                    sweep!(width, |at, m, _j| {
-                        let d = get::<V>(x.add(at), m, T::ZERO).sub(get::<V>(centre.as_ptr().add(at), m, T::ZERO));
-                        let u = if BACK { get::<V>(dy.add(at), m, T::ZERO) } else { d };
-                        let (a, b) = (a.add(at), b.add(at));
-                        put(get::<V>(a, m, T::ZERO).add(u), a, m);
-                        put(u.mul_add(d, get::<V>(b, m, T::ZERO)), b, m);
-                    });
+                let block = Block { call, x, dy, centre: centre.as_ptr(), width };
+                let tiled = rows.len() / TILE * TILE;
+                for row in (0..tiled).step_by(TILE) {
+                    for l in 0..LANES {
+                        block.add::<V, SIDE, BACK>(row + l, a[l].as_mut_ptr(), b[l].as_mut_ptr());
+                    }
+                }
+                for row in tiled..rows.len() {
+                    block.add::<V, 1, BACK>(row, a[row % LANES].as_mut_ptr(), b[row % LANES].as_mut_ptr());
                 }
                 fold::<V>(&mut a, width);
                 fold::<V>(&mut b, width);
@@ -70,6 +73,43 @@ impl<T: Real, const BACK: bool> RealTask<T> for Sums<'_, T, BACK> {
                     };
                 }
             }
+        }
+    }
+}
+
+/// A block of channels of a unit.
+struct Block<'a, T> {
+    call: &'a Call<T>,
+    x: *const T,
+    dy: *const T,
+    centre: *const T,
+    width: usize,
+}
+
+impl<T: Real> Block<'_, T> {
+    /// Adds row `first` and those a multiple of sixteen behind it, `R` in all, to their lane.
+    ///
+    /// # Safety
+    /// As [`crate::lanes::Lanes`]; the rows are the unit's, and the lanes have `width` elements.
+    #[inline(always)]
+    unsafe fn add<V: RealLanes<E = T>, const R: usize, const BACK: bool>(&self, first: usize, a: *mut T, b: *mut T) {
+        let stride = self.call.geometry.channels();
+        // SAFETY: the caller vouches for the rows and the lanes.
+        unsafe {
+            let (x, dy) = (self.x.add(first * stride), self.dy.add(first * stride));
+            sweep!(self.width, |at, m, _j| {
+                let centre = get::<V>(self.centre.add(at), m, T::ZERO);
+                let (a, b) = (a.add(at), b.add(at));
+                let (mut plain, mut along) = (get::<V>(a, m, T::ZERO), get::<V>(b, m, T::ZERO));
+                for r in 0..R {
+                    let at = at + r * LANES * stride;
+                    let d = get::<V>(x.add(at), m, T::ZERO).sub(centre);
+                    let u = if BACK { get::<V>(dy.add(at), m, T::ZERO) } else { d };
+                    (plain, along) = (plain.add(u), u.mul_add(d, along));
+                }
+                put(plain, a, m);
+                put(along, b, m);
+            });
         }
     }
 }
@@ -124,7 +164,7 @@ unsafe fn head<V: RealLanes<E: Real>>(
     }
 }
 
-/// The result of some rows, through all parts.
+/// The result of some rows, counted through all parts.
 pub(super) struct Write<'a, T, const BACK: bool> {
     pub(super) call: &'a Call<T>,
     pub(super) rows: Range<usize>,
@@ -135,38 +175,67 @@ impl<T: Real, const BACK: bool> RealTask<T> for Write<'_, T, BACK> {
     #[inline(always)]
     unsafe fn run<V: RealLanes<E = T>>(self) {
         let (call, g) = (self.call, self.call.geometry);
-        for row in self.rows.rev() {
-            let (at, channel) = (row * g.channels(), row / g.rows() * g.channels());
-            let (x, dy, y) = (call.x.at(at), call.dy.at(at), call.y.at(at));
-            let (centre, a) = (call.coef(0, channel), call.coef(1, channel));
-            let (b, k) = (call.coef(2, channel), call.coef(3, channel));
+        let mut end = self.rows.end;
+        while end > self.rows.start {
+            // Some rows of one part.
+            let part = (end - 1) / g.rows();
+            let rows = self.rows.start.max(part * g.rows()).max(end.saturating_sub(LANES))..end;
+            end = rows.start;
+            let mut c = 0;
             // SAFETY: the caller vouches for the rows.
             unsafe {
-                macro_rules! value {
-                    ($at:ident, $m:ident) => {{
-                        macro_rules! of {
-                            ($p:expr) => {
-                                get::<V>($p.add($at), $m, T::ZERO)
-                            };
-                        }
-                        let d = of!(x).sub(of!(centre));
-                        if BACK {
-                            of!(dy).mul_add(of!(a), d.mul_add(of!(k), of!(b)))
-                        } else {
-                            d.mul_add(of!(a), of!(b))
-                        }
-                    }};
+                while c + 4 * LANES <= g.channels() {
+                    tile::<V, 4, BACK>(call, &rows, part, c, LANES);
+                    c += 4 * LANES;
                 }
-                if call.stream {
-                    // Rows are whole lines, so that nothing is left over.
-                    sweep!(g.channels(), |at, m, _j| value!(at, m).stream(y.add(at)));
-                } else {
-                    sweep!(g.channels(), |at, m, _j| put(value!(at, m), y.add(at), m));
+                while c < g.channels() {
+                    let m = LANES.min(g.channels() - c);
+                    tile::<V, 1, BACK>(call, &rows, part, c, m);
+                    c += m;
                 }
             }
         }
         if call.stream {
             stream::fence();
+        }
+    }
+}
+
+/// The result of some rows of a part for `K` vectors of channels from `first` on, of `m` lanes each; from the end, which the
+/// sums have left in the cache.
+///
+/// # Safety
+/// As [`crate::lanes::Lanes`]; the rows and channels are the call's.
+#[inline(always)]
+unsafe fn tile<V: RealLanes<E: Real>, const K: usize, const BACK: bool>(
+    call: &Call<V::E>,
+    rows: &Range<usize>,
+    part: usize,
+    first: usize,
+    m: usize,
+) {
+    let (channels, zero) = (call.geometry.channels(), V::E::ZERO);
+    // SAFETY: the caller vouches for the rows and channels.
+    unsafe {
+        let mut coefs = [[V::splat(zero); K]; 4];
+        for (which, coefs) in coefs.iter_mut().enumerate().take(if BACK { 4 } else { 3 }) {
+            for (j, coef) in coefs.iter_mut().enumerate() {
+                *coef = get::<V>(call.coef(which, part * channels + first + j * LANES), m, zero);
+            }
+        }
+        let [centre, a, b, k] = coefs;
+        for row in rows.clone().rev() {
+            for j in 0..K {
+                let at = row * channels + first + j * LANES;
+                let d = get::<V>(call.x.at(at), m, zero).sub(centre[j]);
+                let y = if BACK {
+                    get::<V>(call.dy.at(at), m, zero).mul_add(a[j], d.mul_add(k[j], b[j]))
+                } else {
+                    d.mul_add(a[j], b[j])
+                };
+                // Rows are whole lines where results go past the caches.
+                if call.stream { y.stream(call.y.at(at)) } else { put(y, call.y.at(at), m) }
+            }
         }
     }
 }
