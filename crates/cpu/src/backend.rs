@@ -28,7 +28,8 @@ impl Backend for CpuBackend {
             (Kernel::Conv(pass, conv), [a, b], [y]) => conv::run(*pass, conv, a, b, y),
             (Kernel::Pool(pass, pool), x, y) => pool::run(*pass, pool, x, y),
             (Kernel::Gather { dim }, [x, index], [y]) => gather::gather(*dim, x, index, y),
-            (Kernel::Scatter { dim }, [index, src], [y]) => gather::scatter(*dim, index, src, y),
+            (Kernel::Scatter { dim }, [index, src], [y]) => gather::scatter(*dim, None, index, src, y),
+            (Kernel::Scatter { dim }, [x, index, src], [y]) => gather::scatter(*dim, Some(x), index, src, y),
             (Kernel::GatherElements { dim }, [x, index], [y]) => elements::gather(*dim, x, index, y),
             (Kernel::ScatterElements { dim, put }, [x, index, src], [y]) => {
                 elements::scatter(*dim, *put, x, index, src, y)

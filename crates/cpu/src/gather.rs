@@ -19,8 +19,8 @@ const PAST: usize = 64;
 /// Bytes of a target of sums from which on it is written past the caches. Most of it is zeros or written once, so that
 /// less of it is missed there than of a copy.
 const SCATTERED: usize = 8 << 20;
-/// Bytes of the longest row that is summed aside before it is written past the caches.
-const ASIDE: usize = 4096;
+/// Groups of lanes that are summed side by side.
+const ABREAST: usize = 4;
 
 /// `y = x` at `index` along `dim`.
 ///
@@ -93,28 +93,34 @@ pub(crate) fn check(index: &[i64], size: usize) -> Result<()> {
     }
 }
 
-/// Zeros, with slice `i` of `src` added at `index[i]` of `dim`, in rising `i`.
+/// `x`, or zeros, with slice `i` of `src` added at `index[i]` of `dim`, in rising `i`.
 ///
 /// # Errors
 /// `Kernel` when an index is out of range, naming its position; `Unavailable` for booleans.
-pub(crate) fn scatter(dim: usize, index: &Array, src: &Array, y: &mut Array) -> Result<()> {
+pub(crate) fn scatter(dim: usize, x: Option<&Array>, index: &Array, src: &Array, y: &mut Array) -> Result<()> {
     if is_half(src.dtype()) {
         let outputs = std::slice::from_mut(y);
-        return operand::through_f32(&[index, src], outputs, |x, y| scatter(dim, x[0], x[1], &mut y[0]));
+        return match x {
+            None => operand::through_f32(&[index, src], outputs, |x, y| scatter(dim, None, x[0], x[1], &mut y[0])),
+            Some(x) => {
+                operand::through_f32(&[x, index, src], outputs, |x, y| scatter(dim, Some(x[0]), x[1], x[2], &mut y[0]))
+            }
+        };
     }
     let index = index_array(index)?;
     let index = slice::<i64>(&index);
     check(index, split_at(y.shape(), dim)[1])?;
-    let src = src.contiguous()?;
+    let x = x.map(Array::contiguous).transpose()?;
+    let (x, src) = (x.as_ref(), src.contiguous()?);
     let order = (0..y.shape().len() as u8).collect();
     operand::with_order(y, &order, |y| match src.dtype() {
-        DType::F32 => scatter_as::<f32>(dim, index, &src, y),
-        DType::F64 => scatter_as::<f64>(dim, index, &src, y),
-        DType::U8 => scatter_as::<u8>(dim, index, &src, y),
-        DType::I8 => scatter_as::<i8>(dim, index, &src, y),
-        DType::I16 => scatter_as::<i16>(dim, index, &src, y),
-        DType::I32 => scatter_as::<i32>(dim, index, &src, y),
-        DType::I64 => scatter_as::<i64>(dim, index, &src, y),
+        DType::F32 => scatter_as::<f32>(dim, x, index, &src, y),
+        DType::F64 => scatter_as::<f64>(dim, x, index, &src, y),
+        DType::U8 => scatter_as::<u8>(dim, x, index, &src, y),
+        DType::I8 => scatter_as::<i8>(dim, x, index, &src, y),
+        DType::I16 => scatter_as::<i16>(dim, x, index, &src, y),
+        DType::I32 => scatter_as::<i32>(dim, x, index, &src, y),
+        DType::I64 => scatter_as::<i64>(dim, x, index, &src, y),
         dtype => Err(Error::unavailable(format!("scatter adds, and {dtype} has no addition; cast it first"))),
     })
 }
@@ -143,16 +149,18 @@ fn buckets(index: &[i64], size: usize) -> Buckets {
     Buckets { positions, starts }
 }
 
-fn scatter_as<T: Num>(dim: usize, index: &[i64], src: &Array, y: &mut Array) -> Result<()> {
+fn scatter_as<T: Num>(dim: usize, x: Option<&Array>, index: &[i64], src: &Array, y: &mut Array) -> Result<()> {
     let [outer, size, inner] = split_at(y.shape(), dim);
     let buckets = buckets(index, size);
-    let (from, to) = (source::<T>(src), target::<T>(y)?);
+    let (base, from, to) = (x.map(source::<T>), source::<T>(src), target::<T>(y)?);
     let cost = inner * (1 + index.len() / size.max(1));
     let bytes = inner * size_of::<T>();
-    let past = (PAST..=ASIDE).contains(&bytes) && outer * size * bytes >= SCATTERED;
+    let past = bytes >= PAST && outer * size * bytes >= SCATTERED && inner.is_multiple_of(lanes::LANES);
+    let past = past && to.get().align_offset(PAST) == 0;
     parallel(outer * size, cost, &|items| {
+        let task = AddRows { base, from, to, items, buckets: &buckets, count: index.len(), size, inner, past };
         // SAFETY: the geometry is that of the arrays, whose sizes the op inferred; items are disjoint rows of y.
-        unsafe { lanes::run(AddRows { from, to, items, buckets: &buckets, count: index.len(), size, inner, past }) }
+        unsafe { lanes::run(task) }
         stream::fence();
     });
     Ok(())
@@ -160,6 +168,8 @@ fn scatter_as<T: Num>(dim: usize, index: &[i64], src: &Array, y: &mut Array) -> 
 
 /// Sums the source rows of each target row.
 struct AddRows<'a, T> {
+    /// What they are added to, unless it is zeros.
+    base: Option<Shared<T>>,
     from: Shared<T>,
     to: Shared<T>,
     items: Range<usize>,
@@ -167,7 +177,7 @@ struct AddRows<'a, T> {
     count: usize,
     size: usize,
     inner: usize,
-    /// Write past the caches; rows then have [`ASIDE`] bytes at most.
+    /// Write past the caches; rows are then whole groups of lanes, and begin at multiples of a cache line.
     past: bool,
 }
 
@@ -178,24 +188,15 @@ impl<T: Num> Task<T> for AddRows<'_, T> {
         let Buckets { positions, starts } = self.buckets;
         let bytes = self.inner * size_of::<T>();
         let (mut o, mut t) = (self.items.start / self.size, self.items.start % self.size);
-        let mut aside = Aside([0; ASIDE]);
         for item in self.items.clone() {
-            let (from, to) = (self.from.at(o * self.count * self.inner), self.to.at(item * self.inner));
+            let from = self.from.at(o * self.count * self.inner);
             for next in starts[t] + AHEAD..starts[t + 1] + AHEAD {
                 if let Some(&p) = positions.get(next) {
                     stream::fetch(from.wrapping_add(p * self.inner).cast(), bytes);
                 }
             }
-            let sources = &positions[starts[t]..starts[t + 1]];
-            // SAFETY: the caller vouches for the geometry; what is summed aside fits there.
-            unsafe {
-                if self.past {
-                    self.sum::<V>(from, sources, aside.0.as_mut_ptr().cast());
-                    stream::copy(aside.0.as_ptr(), to.cast(), bytes);
-                } else {
-                    self.sum::<V>(from, sources, to);
-                }
-            }
+            // SAFETY: the caller vouches for the geometry.
+            unsafe { self.sum::<V>(from, &positions[starts[t]..starts[t + 1]], item * self.inner) };
             t += 1;
             if t == self.size {
                 (o, t) = (o + 1, 0);
@@ -204,31 +205,63 @@ impl<T: Num> Task<T> for AddRows<'_, T> {
     }
 }
 
-/// Room for a row, aligned to cache lines.
-#[repr(align(64))]
-struct Aside([u8; ASIDE]);
-
 impl<T: Num> AddRows<'_, T> {
-    /// The sum of the rows at `positions`.
+    /// The sum of the rows at `positions` for the target's row that begins at element `row`.
     ///
     /// # Safety
-    /// The rows lie within the source, and `to` has room for one.
+    /// The rows lie within the source, and the target's within it.
     #[inline(always)]
-    unsafe fn sum<V: Lanes<E = T>>(&self, from: *const T, positions: &[usize], to: *mut T) {
+    unsafe fn sum<V: Lanes<E = T>>(&self, from: *const T, positions: &[usize], row: usize) {
         // SAFETY: the caller vouches for the rows; lanes and tail stay within a row of `inner`.
         unsafe {
             let mut at = 0;
+            while at + ABREAST * lanes::LANES <= self.inner {
+                self.lanes::<V, ABREAST>(from, positions, row, at);
+                at += ABREAST * lanes::LANES;
+            }
             while at + lanes::LANES <= self.inner {
-                let mut sum = V::splat(T::ZERO);
-                for &p in positions {
-                    sum = sum.add(V::load(from.add(p * self.inner + at)));
-                }
-                sum.store(to.add(at));
+                self.lanes::<V, 1>(from, positions, row, at);
                 at += lanes::LANES;
             }
             for at in at..self.inner {
-                let sum = positions.iter().fold(T::ZERO, |s, &p| s.plus(*from.add(p * self.inner + at)));
-                *to.add(at) = sum;
+                let mut sum = match self.base {
+                    Some(base) => *base.at(row + at),
+                    None => T::ZERO,
+                };
+                for &p in positions {
+                    sum = sum.plus(*from.add(p * self.inner + at));
+                }
+                *self.to.at(row + at) = sum;
+            }
+        }
+    }
+
+    /// As [`AddRows::sum`], for `N` groups of lanes of the row from its element `at` on.
+    #[inline(always)]
+    unsafe fn lanes<V: Lanes<E = T>, const N: usize>(
+        &self,
+        from: *const T,
+        positions: &[usize],
+        row: usize,
+        at: usize,
+    ) {
+        // SAFETY: passed on.
+        unsafe {
+            let mut sums = [V::splat(T::ZERO); N];
+            if let Some(base) = self.base {
+                for (k, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::load(base.at(row + at + k * lanes::LANES));
+                }
+            }
+            for &p in positions {
+                let source = from.add(p * self.inner + at);
+                for (k, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.add(V::load(source.add(k * lanes::LANES)));
+                }
+            }
+            for (k, sum) in sums.into_iter().enumerate() {
+                let to = self.to.at(row + at + k * lanes::LANES);
+                if self.past { sum.stream(to) } else { sum.store(to) }
             }
         }
     }
@@ -269,39 +302,50 @@ mod tests {
             assert_eq!(v, xv[(o * shape[dim] + index[i] as usize) * inner + k]);
         }
         let mut back = out(dtype, &shape);
-        super::scatter(dim, &idx, &y, &mut back).unwrap();
+        super::scatter(dim, None, &idx, &y, &mut back).unwrap();
         let mut want = vec![0.0; xv.len()];
         for (flat, &v) in yv.iter().enumerate() {
             let (o, i, k) = place(flat, 9);
             want[(o * shape[dim] + index[i] as usize) * inner + k] += v;
         }
+        let mut more = out(dtype, &shape);
+        super::scatter(dim, Some(&x), &idx, &y, &mut more).unwrap();
         let tolerance = if dtype == DType::BF16 { 0.02 } else { 1e-5 };
-        for (a, b) in back.to_f64_vec().unwrap().iter().zip(want) {
-            let b = if dtype == DType::U8 { b.rem_euclid(256.0) } else { b };
+        let all = back.to_f64_vec().unwrap().into_iter().zip(more.to_f64_vec().unwrap());
+        for ((a, c), (b, x)) in all.zip(want.into_iter().zip(xv)) {
+            let wrap = |v: f64| if dtype == DType::U8 { v.rem_euclid(256.0) } else { v };
+            let (b, d) = (wrap(b), wrap(x + b));
             assert!((a - b).abs() <= tolerance * (1.0 + b.abs()), "{dtype} {a} {b}");
+            assert!((c - d).abs() <= tolerance * (1.0 + d.abs()), "{dtype} {c} {d}, on top of {x}");
         }
     }
 
     #[test]
     fn large_tables_are_written_past_the_caches_with_the_same_values() {
         crate::register();
-        let (rows, count, width) = (11_000, 10_503, 300);
+        // A row of 304 elements is whole groups of lanes, more than go side by side.
+        let (rows, count, width) = (11_000, 10_503, 304);
         let x = signal(DType::F32, &[rows, width]);
         let places: Vec<i64> = (0..count).map(|i| (i * i % rows) as i64).collect();
         let index = Array::from_slice(&places, Shape::from([count])).unwrap();
         let xv = x.to_f64_vec().unwrap();
         let (mut y, mut back) = (out(DType::F32, &[count, width]), out(DType::F32, &[rows, width]));
+        let mut more = out(DType::F32, &[rows, width]);
         super::gather(0, &x, &index, &mut y).unwrap();
         let yv = y.to_f64_vec().unwrap();
-        let mut want = vec![0f32; rows * width];
+        let (mut want, mut top) = (vec![0f32; rows * width], x.to_vec::<f32>().unwrap());
         for (i, v) in yv.iter().enumerate() {
             let at = places[i / width] as usize * width + i % width;
             assert_eq!(*v, xv[at]);
             want[at] += *v as f32;
+            top[at] += *v as f32;
         }
-        super::scatter(0, &index, &y, &mut back).unwrap();
-        let got = back.to_vec::<f32>().unwrap();
-        assert!(got.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()));
+        super::scatter(0, None, &index, &y, &mut back).unwrap();
+        super::scatter(0, Some(&x), &index, &y, &mut more).unwrap();
+        for (got, want) in [(back, want), (more, top)] {
+            let got = got.to_vec::<f32>().unwrap();
+            assert!(got.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
     }
 
     #[test]
@@ -312,7 +356,7 @@ mod tests {
         let error = super::gather(0, &x, &idx, &mut out(DType::F32, &[3, 2])).unwrap_err();
         assert_eq!(error.to_string(), "index 3 at position 1 is out of range for a dimension of size 3");
         let idx = Array::from_slice(&[-1i64, 0, 0], Shape::from([3])).unwrap();
-        assert!(super::scatter(0, &idx, &x, &mut out(DType::F32, &[3, 2])).is_err());
+        assert!(super::scatter(0, None, &idx, &x, &mut out(DType::F32, &[3, 2])).is_err());
         let meta = Meta::new(DType::F32, Shape::from([0, 2]), Device::Cpu);
         let mut none = Array::uninit(&meta, Layout::contiguous(meta.shape)).unwrap();
         let idx = Array::from_slice::<i64>(&[], Shape::from([0])).unwrap();

@@ -222,6 +222,26 @@ mod tests {
     }
 
     #[test]
+    fn a_long_sum_stays_near() {
+        crate::register();
+        let n = 100_003;
+        let values: Vec<f64> = (0..n).map(|i| f64::from((0.1 + (i * 37 % 101) as f32 * 0.013).sin())).collect();
+        for reverse in [false, true] {
+            let mut y = out(DType::F32, &[n]);
+            super::run(Fold::Sum, 0, reverse, &from_f64(DType::F32, &values, &[n]), &mut y).unwrap();
+            let (mut sum, got) = (0.0, y.to_f64_vec().unwrap());
+            for step in 0..n {
+                let i = if reverse { n - 1 - step } else { step };
+                let x = f64::from(values[i] as f32);
+                sum += x;
+                // Half a unit each for what came before and for the last addition, and those within eights.
+                let bound = 1.25 * f64::from(f32::EPSILON) * (sum.abs() + 8.0);
+                assert!((got[i] - sum).abs() <= bound, "{reverse} {i}: {} {sum}", got[i]);
+            }
+        }
+    }
+
+    #[test]
     fn infinities_and_nan_run_on_from_their_place() {
         crate::register();
         let (inf, nan) = (f64::INFINITY, f64::NAN);

@@ -21,7 +21,9 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
     // SAFETY: the head reaches to a cache line of the target; lines and the tail are the rest of `bytes`.
     unsafe {
         let head = to.align_offset(LINE).min(bytes);
-        std::ptr::copy_nonoverlapping(from, to, head);
+        if head > 0 {
+            std::ptr::copy_nonoverlapping(from, to, head);
+        }
         let whole = bytes - (bytes - head) % LINE;
         for at in (head..whole).step_by(LINE) {
             let (from, to) = (from.add(at).cast::<__m128i>(), to.add(at).cast::<__m128i>());
@@ -30,7 +32,9 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
                 _mm_stream_si128(to.add(i), x);
             }
         }
-        std::ptr::copy_nonoverlapping(from.add(whole), to.add(whole), bytes - whole);
+        if whole < bytes {
+            std::ptr::copy_nonoverlapping(from.add(whole), to.add(whole), bytes - whole);
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     // SAFETY: passed on.

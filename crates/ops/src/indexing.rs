@@ -131,7 +131,7 @@ pub trait Indexing: Value {
         let (count, value) = (shape.numel(), broadcast(&value, &shape)?);
         let (places, value, flat) = (places.reshape([count])?, value.reshape([count])?, self.reshape([numel])?);
         let y = if accumulate {
-            flat.add(&places.index_select_grad(&value, 0, numel as i64)?)?
+            flat.add_slices(&places, &value, 0)?
         } else {
             flat.scatter_elements(&places, &value, 0, Put::Replace)?
         };

@@ -50,7 +50,8 @@ pub enum Kernel {
         /// The dimension indexed.
         dim: usize,
     },
-    /// `(i64 index [n], src) -> y`: zeros, with slice `i` of `src` added at `index[i]` of `dim`, in rising `i`.
+    /// `(i64 index [n], src) -> y`: zeros, with slice `i` of `src` added at `index[i]` of `dim`, in rising `i`. With three
+    /// inputs, `(x, i64 index [n], src) -> y`: the same, but `x` in place of zeros.
     Scatter {
         /// The dimension indexed.
         dim: usize,

@@ -173,6 +173,8 @@ macro_rules! op_rows {
             IndexSelect index_select (input, index; dim: i64) -> 1 as (input, dim, index);
             /// Gradient of `index_select`: zeros of `size` along the dimension with slice `i` of `dy` added at `index[i]`.
             IndexSelectGrad index_select_grad (index, dy; dim: i64, size: i64) -> 1 as internal;
+            /// `x` with slice `i` of `src` added at `index[i]` of a dimension, in rising `i`.
+            AddSlices add_slices (x, index, src; dim: i64) -> 1 as internal;
             /// The element at the same place as each element of `index`, but for `dim`, where the index says the place.
             Gather gather (input, index; dim: i64) -> 1 as (input, dim, index);
             /// Elements of `src` put in at the same places, but for `dim`, where the index says the place.

@@ -63,22 +63,35 @@ pub fn block(key: Key, index: u64) -> [u32; 4] {
 #[inline(always)]
 pub fn blocks<const N: usize>(key: Key, index: u64) -> [[u32; N]; 4] {
     let (key_hi, key_lo) = split(key.0);
-    let mut c = [[0; N]; 4];
+    // Words lie in the lower halves of 64 bits, where the multiplier of a vector unit finds them and leaves its products; the
+    // upper halves may hold anything.
+    let mut c = [[0u64; N]; 4];
     for lane in 0..N {
-        let (hi, lo) = split(index + lane as u64);
-        (c[0][lane], c[1][lane]) = (lo, hi);
+        let at = index + lane as u64;
+        (c[0][lane], c[1][lane]) = (at, at >> 32);
     }
+    let low = |x: u64| u64::from(x as u32);
     let mut k = [key_lo, key_hi];
     for turn in 0..10 {
         if turn > 0 {
             k = [k[0].wrapping_add(WEYL[0]), k[1].wrapping_add(WEYL[1])];
         }
         for lane in 0..N {
-            let words = round([c[0][lane], c[1][lane], c[2][lane], c[3][lane]], k);
-            (c[0][lane], c[1][lane], c[2][lane], c[3][lane]) = (words[0], words[1], words[2], words[3]);
+            let first = low(c[0][lane]) * u64::from(MULTIPLIERS[0]);
+            let second = low(c[2][lane]) * u64::from(MULTIPLIERS[1]);
+            c[0][lane] = (second >> 32) ^ c[1][lane] ^ u64::from(k[0]);
+            c[1][lane] = second;
+            c[2][lane] = (first >> 32) ^ c[3][lane] ^ u64::from(k[1]);
+            c[3][lane] = first;
         }
     }
-    c
+    let mut words = [[0; N]; 4];
+    for word in 0..4 {
+        for lane in 0..N {
+            words[word][lane] = c[word][lane] as u32;
+        }
+    }
+    words
 }
 
 /// A number in `[0, 1)` from the upper 24 bits: all multiples of 2^-24, equally likely.

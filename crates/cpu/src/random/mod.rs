@@ -6,8 +6,9 @@ use esker_ops::{Array, Random};
 use esker_tensor::philox::{Key, block, uniform_f32, uniform_f64};
 use esker_tensor::{DType, Element, Error, Result};
 
-use crate::operand::{cast, copy, target, uninit};
+use crate::operand::{Shared, cast, copy, target, uninit};
 use crate::threads::parallel_for;
+use tile::{Draw, Sink};
 
 /// Elements a task makes; a multiple of [`tile::TILE`].
 const GRAIN: usize = 8_192;
@@ -38,17 +39,18 @@ pub(crate) fn run(random: &Random, inputs: &[&Array], y: &mut Array) -> Result<(
         }
         Random::Uniform { low, high, key } => {
             let (low, high) = (low.get(), high.get());
-            let scaled = move |w: u32| low + (high - low) * f64::from(uniform_f32(w));
-            esker_ops::match_dtype!(y.dtype(), T => fill_words::<T>(y, key, move |_, w| T::from_f64(scaled(w))))
+            esker_ops::match_dtype!(y.dtype(), T => {
+                draw::<tile::Word, T, _>(y, key, |to| Uniform::<T> { to, low, range: high - low })
+            })
         }
         Random::Normal { mean, std, key } if y.dtype() == DType::F64 => {
             let (mean, std) = (mean.get(), std.get());
             fill::<f64>(y, |i| mean + std * normal(key, i))
         }
         Random::Normal { mean, std, key } => {
-            let (mean, std) = (mean.get(), std.get());
+            let (mean, std) = (mean.get() as f32, std.get() as f32);
             esker_ops::match_dtype!(y.dtype(), T => {
-                fill_normals::<T>(y, key, move |z| T::from_f64(mean + std * f64::from(z)))
+                draw::<tile::Normal, T, _>(y, key, |to| Spread::<T> { to, mean, std })
             })
         }
         Random::Dropout { p, key } => {
@@ -86,26 +88,72 @@ fn fill<T: Element>(y: &mut Array, f: impl Fn(usize) -> T + Sync) -> Result<()> 
     Ok(())
 }
 
-/// Element `i` from its word.
-fn fill_words<T: Element>(y: &mut Array, key: Key, f: impl Fn(usize, u32) -> T + Sync) -> Result<()> {
+/// Draws all elements into the sink that `sink` makes of the output.
+fn draw<D: Draw, T: Element, S: Sink<D::Number>>(
+    y: &mut Array,
+    key: Key,
+    sink: impl FnOnce(Shared<T::Stored>) -> S,
+) -> Result<()> {
     let n = y.shape().numel();
-    let to = target::<T::Stored>(y)?;
-    parallel_for(n, GRAIN, &|range| {
-        // SAFETY: the elements of the range lie within the contiguous output; ranges are disjoint.
-        tile::each::<tile::Word>(key, range, |i, w| unsafe { *to.at(i) = f(i, w).store() });
-    });
+    let sink = sink(target::<T::Stored>(y)?);
+    // SAFETY: the elements of a range lie within the contiguous output; ranges are disjoint.
+    parallel_for(n, GRAIN, &|range| unsafe { tile::each::<D, S>(key, range, &sink) });
     Ok(())
 }
 
-/// Element `i` from a standard normal number in f32.
-fn fill_normals<T: Element>(y: &mut Array, key: Key, f: impl Fn(f32) -> T + Sync) -> Result<()> {
-    let n = y.shape().numel();
-    let to = target::<T::Stored>(y)?;
-    parallel_for(n, GRAIN, &|range| {
-        // SAFETY: as above.
-        tile::each::<tile::Normal>(key, range, |i, z| unsafe { *to.at(i) = f(z).store() });
-    });
-    Ok(())
+/// Words as numbers from `low` on, before `low + range`.
+struct Uniform<T: Element> {
+    to: Shared<T::Stored>,
+    low: f64,
+    range: f64,
+}
+
+impl<T: Element> Sink<u32> for Uniform<T> {
+    #[inline(always)]
+    unsafe fn put(&self, start: usize, words: &[u32]) {
+        let (to, low, range) = (self.to.at(start), self.low, self.range);
+        for (i, &word) in words.iter().enumerate() {
+            // SAFETY: the caller vouches for the elements.
+            unsafe { *to.add(i) = T::from_f64(low + range * f64::from(uniform_f32(word))).store() };
+        }
+    }
+}
+
+/// Standard normal numbers, spread by `std` about `mean`.
+struct Spread<T: Element> {
+    to: Shared<T::Stored>,
+    mean: f32,
+    std: f32,
+}
+
+impl<T: Element> Sink<f32> for Spread<T> {
+    #[inline(always)]
+    unsafe fn put(&self, start: usize, numbers: &[f32]) {
+        let (to, mean, std) = (self.to.at(start), self.mean, self.std);
+        for (i, &z) in numbers.iter().enumerate() {
+            // SAFETY: the caller vouches for the elements.
+            unsafe { *to.add(i) = T::from_f64(f64::from(z.mul_add(std, mean))).store() };
+        }
+    }
+}
+
+/// The elements of `x` whose word is high enough, as large again as the others are many.
+struct Kept<'a, T: Element> {
+    to: Shared<T::Stored>,
+    x: &'a [f32],
+    p: f64,
+}
+
+impl<T: Element> Sink<u32> for Kept<'_, T> {
+    #[inline(always)]
+    unsafe fn put(&self, start: usize, words: &[u32]) {
+        let (to, p, keep) = (self.to.at(start), self.p, (1.0 - self.p) as f32);
+        for (i, (&word, x)) in words.iter().zip(&self.x[start..]).enumerate() {
+            let y = if f64::from(uniform_f32(word)) >= p { x / keep } else { 0.0 };
+            // SAFETY: the caller vouches for the elements.
+            unsafe { *to.add(i) = T::from_f64(f64::from(y)).store() };
+        }
+    }
 }
 
 fn dropout(x: &Array, p: f64, key: Key, y: &mut Array) -> Result<()> {
@@ -116,8 +164,5 @@ fn dropout(x: &Array, p: f64, key: Key, y: &mut Array) -> Result<()> {
     // Halves compute in f32.
     let wide = cast(x, DType::F32)?;
     let values: &[f32] = crate::operand::slice(&wide);
-    let keep = (1.0 - p) as f32;
-    esker_ops::match_dtype!(y.dtype(), T => fill_words::<T>(y, key, |i, w| {
-        T::from_f64(if f64::from(uniform_f32(w)) >= p { f64::from(values[i] / keep) } else { 0.0 })
-    }))
+    esker_ops::match_dtype!(y.dtype(), T => draw::<tile::Word, T, _>(y, key, |to| Kept::<T> { to, x: values, p }))
 }

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use esker_tensor::philox::{Key, blocks, uniform_f32};
+use esker_tensor::philox::{Key, blocks};
 
 use crate::isa::{Isa, isa};
-use crate::vector::{Lane32, cos_sin_turns};
+use crate::vector::{Lane32, cos_sin_turns, log_of};
 
 /// Blocks of a tile.
 const BLOCKS: usize = 16;
@@ -35,9 +35,19 @@ impl Draw for Word {
     #[inline(always)]
     unsafe fn tile<L: Lane32>(words: &Words) -> [u32; TILE] {
         let mut out = [0; TILE];
-        for block in 0..BLOCKS {
-            for word in 0..4 {
-                out[4 * block + word] = words[word][block];
+        for at in (0..BLOCKS).step_by(L::N) {
+            // SAFETY: registers have 16 elements at most and divide 16, so that each lies within the lists, and four of
+            // them within the tile. They are moved as they are, though they be no numbers.
+            unsafe {
+                let [a, b, c, d] = words;
+                let [a, b, c, d] = [a.as_ptr(), b.as_ptr(), c.as_ptr(), d.as_ptr()];
+                let v = [
+                    L::load(a.add(at).cast()),
+                    L::load(b.add(at).cast()),
+                    L::load(c.add(at).cast()),
+                    L::load(d.add(at).cast()),
+                ];
+                L::store_in_turn(v, out.as_mut_ptr().add(4 * at).cast());
             }
         }
         out
@@ -52,71 +62,87 @@ impl Draw for Normal {
     #[inline(always)]
     unsafe fn tile<L: Lane32>(words: &Words) -> [f32; TILE] {
         let mut out = [0.0; TILE];
-        for pair in [0, 2] {
-            let (mut even, mut odd) = ([0.0; BLOCKS], [0.0; BLOCKS]);
-            for block in 0..BLOCKS {
-                even[block] = uniform_f32(words[pair][block]);
-                odd[block] = uniform_f32(words[pair + 1][block]);
-            }
-            for at in (0..BLOCKS).step_by(L::N) {
-                // SAFETY: registers have 16 elements at most and divide 16, so that each lies within the lists.
-                unsafe {
-                    let (even, odd) = (even.as_mut_ptr().add(at), odd.as_mut_ptr().add(at));
-                    let radius = L::c(1.0).sub(L::load(even)).log().mul(L::c(-2.0)).sqrt();
-                    let (cos, sin) = cos_sin_turns(L::load(odd));
-                    radius.mul(cos).store(even);
-                    radius.mul(sin).store(odd);
-                }
-            }
-            for block in 0..BLOCKS {
-                out[4 * block + pair] = even[block];
-                out[4 * block + pair + 1] = odd[block];
+        for at in (0..BLOCKS).step_by(L::N) {
+            // SAFETY: as above.
+            unsafe {
+                let [a, b, c, d] = words;
+                let (x, y) = pair::<L>(a.as_ptr().add(at), b.as_ptr().add(at));
+                let (z, w) = pair::<L>(c.as_ptr().add(at), d.as_ptr().add(at));
+                L::store_in_turn([x, y, z, w], out.as_mut_ptr().add(4 * at));
             }
         }
         out
     }
 }
 
-/// Calls `f` with each element of a range and its number.
-pub(super) fn each<D: Draw>(key: Key, range: Range<usize>, f: impl Fn(usize, D::Number)) {
-    match isa() {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `isa` gives only what the processor has.
-        Isa::Avx512 => unsafe { avx512::<D, _>(key, range, &f) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx2 => unsafe { avx2::<D, _>(key, range, &f) },
-        // SAFETY: plain floats need nothing of it.
-        _ => unsafe { run::<f32, D, _>(key, range, &f) },
+/// # Safety
+/// The machine has the register's instruction set, and both lists as many words.
+#[inline(always)]
+unsafe fn pair<L: Lane32>(even: *const u32, odd: *const u32) -> (L, L) {
+    // SAFETY: passed on.
+    unsafe {
+        // What the logarithm is of lies in 2^-24..=1.
+        let log = log_of(L::c(1.0).sub(L::uniforms(even)), L::c(0.0));
+        let radius = log.mul(L::c(-2.0)).sqrt();
+        let (cos, sin) = cos_sin_turns(L::uniforms(odd));
+        (radius.mul(cos), radius.mul(sin))
+    }
+}
+
+/// Where numbers go. A trait rather than a closure, which could not be forced inline.
+pub(super) trait Sink<N>: Sync {
+    /// Takes the numbers of the elements from `start` on.
+    ///
+    /// # Safety
+    /// The elements are nobody else's.
+    unsafe fn put(&self, start: usize, numbers: &[N]);
+}
+
+/// Hands the numbers of a range of elements to a sink.
+///
+/// # Safety
+/// The elements are the caller's to write.
+pub(super) unsafe fn each<D: Draw, S: Sink<D::Number>>(key: Key, range: Range<usize>, sink: &S) {
+    // SAFETY: `isa` gives only what the processor has, and plain floats need nothing of it; elements as passed on.
+    unsafe {
+        match isa() {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::<D, S>(key, range, sink),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::<D, S>(key, range, sink),
+            #[allow(unreachable_patterns, reason = "other targets have only the portable one")]
+            _ => run::<f32, D, S>(key, range, sink),
+        }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn avx512<D: Draw, F: Fn(usize, D::Number)>(key: Key, range: Range<usize>, f: &F) {
+unsafe fn avx512<D: Draw, S: Sink<D::Number>>(key: Key, range: Range<usize>, sink: &S) {
     // SAFETY: passed on.
-    unsafe { run::<std::arch::x86_64::__m512, D, F>(key, range, f) }
+    unsafe { run::<std::arch::x86_64::__m512, D, S>(key, range, sink) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<D: Draw, F: Fn(usize, D::Number)>(key: Key, range: Range<usize>, f: &F) {
+unsafe fn avx2<D: Draw, S: Sink<D::Number>>(key: Key, range: Range<usize>, sink: &S) {
     // SAFETY: passed on.
-    unsafe { run::<std::arch::x86_64::__m256, D, F>(key, range, f) }
+    unsafe { run::<std::arch::x86_64::__m256, D, S>(key, range, sink) }
 }
 
 #[inline(always)]
-unsafe fn run<L: Lane32, D: Draw, F: Fn(usize, D::Number)>(key: Key, range: Range<usize>, f: &F) {
+unsafe fn run<L: Lane32, D: Draw, S: Sink<D::Number>>(key: Key, range: Range<usize>, sink: &S) {
     for tile in range.start / TILE..range.end.div_ceil(TILE) {
         let start = tile * TILE;
-        // SAFETY: passed on.
-        let numbers = unsafe { D::tile::<L>(&blocks(key, (start / 4) as u64)) };
-        if range.start <= start && start + TILE <= range.end {
-            for (i, &number) in numbers.iter().enumerate() {
-                f(start + i, number);
+        // SAFETY: passed on; what is put lies within the range.
+        unsafe {
+            let numbers = D::tile::<L>(&blocks(key, (start / 4) as u64));
+            if range.start <= start && start + TILE <= range.end {
+                sink.put(start, &numbers);
+            } else {
+                let (first, end) = (range.start.max(start), range.end.min(start + TILE));
+                sink.put(first, &numbers[first - start..end - start]);
             }
-        } else {
-            (range.start.max(start)..range.end.min(start + TILE)).for_each(|i| f(i, numbers[i - start]));
         }
     }
 }
@@ -125,15 +151,24 @@ unsafe fn run<L: Lane32, D: Draw, F: Fn(usize, D::Number)>(key: Key, range: Rang
 mod tests {
     use std::sync::Mutex;
 
-    use esker_tensor::philox::block;
+    use esker_tensor::philox::{block, uniform_f32};
 
     use super::*;
     use crate::force_isa;
 
-    fn drawn<D: Draw>(range: Range<usize>) -> Vec<(usize, D::Number)> {
-        let all = Mutex::new(Vec::new());
-        each::<D>(Key(9), range, |i, number| all.lock().unwrap().push((i, number)));
-        all.into_inner().unwrap()
+    struct List<N>(Mutex<Vec<(usize, N)>>);
+
+    impl<N: Copy + Send> Sink<N> for List<N> {
+        unsafe fn put(&self, start: usize, numbers: &[N]) {
+            self.0.lock().unwrap().extend(numbers.iter().enumerate().map(|(i, &n)| (start + i, n)));
+        }
+    }
+
+    fn drawn<D: Draw<Number: Send>>(range: Range<usize>) -> Vec<(usize, D::Number)> {
+        let all = List(Mutex::new(Vec::new()));
+        // SAFETY: a list has room for anything.
+        unsafe { each::<D, _>(Key(9), range, &all) };
+        all.0.into_inner().unwrap()
     }
 
     #[test]

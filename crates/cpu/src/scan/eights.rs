@@ -1,8 +1,9 @@
 //! Running sums of floats along the innermost dimension, eight elements at a time.
 //!
-//! A line goes in eights from where it starts, the last filled up with zeros. Within one, each element adds the one before
-//! it, then the sum two before, then the sum four before; what the eights before sum to, one after the other, comes on
-//! top. All of it is in f64.
+//! A line goes in eights from where it starts, the last filled up with zeros. In each half of one, an element adds the one
+//! before it, then the sum two before; the second half adds the sum of the first. What the eights before sum to comes on top:
+//! that is kept in f64, so that roundings do not grow with the sum. An f32 sum of numbers of one sign is off by one unit in
+//! the last place, and by a little for what was rounded within eights.
 
 use std::ops::Range;
 
@@ -12,79 +13,79 @@ use crate::operand::{Shared, parallel};
 /// Elements in a step.
 const EIGHT: usize = 8;
 
-/// Eight f64.
+/// Eights whose sums are found side by side, so that one need not wait for another.
+const ABREAST: usize = 8;
+
+/// Eight floats.
 ///
 /// # Safety
 /// Every method may run instructions of the type's instruction set, which the caller has checked for; pointers must be
 /// valid for eight elements.
 #[allow(clippy::missing_safety_doc, reason = "stated once for the trait")]
 trait Eights: Copy {
-    unsafe fn zero() -> Self;
-    unsafe fn load(p: *const f64) -> Self;
-    unsafe fn store(self, p: *mut f64);
-    unsafe fn load_f32(p: *const f32) -> Self;
-    unsafe fn store_f32(self, p: *mut f32);
-    unsafe fn add(self, o: Self) -> Self;
-    /// The sums that run up to each element.
-    unsafe fn running(self) -> Self;
-    /// The last element in all places.
-    unsafe fn last(self) -> Self;
+    type E: Copy + Default;
+    unsafe fn splat(v: f64) -> Self;
+    unsafe fn load(p: *const Self::E) -> Self;
+    unsafe fn store(self, p: *mut Self::E);
+    /// The sum with another; `one` holds ones, for a processor that has more multipliers than adders.
+    unsafe fn plus(self, o: Self, one: Self) -> Self;
+    /// In each half, the elements `K` places on (1 or 2), behind zeros.
+    unsafe fn shifted<const K: usize>(self) -> Self;
+    /// The last element of the first half, behind a half of zeros.
+    unsafe fn carried(self) -> Self;
+    unsafe fn last(self) -> f64;
     /// The last element first.
     unsafe fn turned(self) -> Self;
 }
 
-impl Eights for [f64; EIGHT] {
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        [0.0; EIGHT]
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const f64) -> Self {
-        // SAFETY: the caller vouches for eight elements.
-        unsafe { p.cast::<Self>().read_unaligned() }
-    }
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f64) {
-        // SAFETY: the caller vouches for eight elements.
-        unsafe { p.cast::<Self>().write_unaligned(self) }
-    }
-    #[inline(always)]
-    unsafe fn load_f32(p: *const f32) -> Self {
-        // SAFETY: the caller vouches for eight elements.
-        unsafe { p.cast::<[f32; EIGHT]>().read_unaligned() }.map(f64::from)
-    }
-    #[inline(always)]
-    unsafe fn store_f32(self, p: *mut f32) {
-        // SAFETY: the caller vouches for eight elements.
-        unsafe { p.cast::<[f32; EIGHT]>().write_unaligned(self.map(|v| v as f32)) }
-    }
-    #[inline(always)]
-    unsafe fn add(self, o: Self) -> Self {
-        std::array::from_fn(|i| self[i] + o[i])
-    }
-    #[inline(always)]
-    unsafe fn running(mut self) -> Self {
-        for k in [1, 2, 4] {
-            for i in (k..EIGHT).rev() {
-                self[i] += self[i - k];
+macro_rules! plain {
+    ($($E:ty)*) => {$(
+        impl Eights for [$E; EIGHT] {
+            type E = $E;
+            #[inline(always)]
+            unsafe fn splat(v: f64) -> Self {
+                [v as $E; EIGHT]
+            }
+            #[inline(always)]
+            unsafe fn load(p: *const $E) -> Self {
+                // SAFETY: the caller vouches for eight elements.
+                unsafe { p.cast::<Self>().read_unaligned() }
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $E) {
+                // SAFETY: the caller vouches for eight elements.
+                unsafe { p.cast::<Self>().write_unaligned(self) }
+            }
+            #[inline(always)]
+            unsafe fn plus(self, o: Self, _: Self) -> Self {
+                std::array::from_fn(|i| self[i] + o[i])
+            }
+            #[inline(always)]
+            unsafe fn shifted<const K: usize>(self) -> Self {
+                std::array::from_fn(|i| if i % 4 < K { 0.0 } else { self[i - K] })
+            }
+            #[inline(always)]
+            unsafe fn carried(self) -> Self {
+                std::array::from_fn(|i| if i < 4 { 0.0 } else { self[3] })
+            }
+            #[inline(always)]
+            unsafe fn last(self) -> f64 {
+                f64::from(self[EIGHT - 1])
+            }
+            #[inline(always)]
+            unsafe fn turned(mut self) -> Self {
+                self.reverse();
+                self
             }
         }
-        self
-    }
-    #[inline(always)]
-    unsafe fn last(self) -> Self {
-        [self[EIGHT - 1]; EIGHT]
-    }
-    #[inline(always)]
-    unsafe fn turned(mut self) -> Self {
-        self.reverse();
-        self
-    }
+    )*};
 }
+
+plain! { f32 f64 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    //! Eight f64 in one AVX-512 register or two AVX2 registers.
+    //! Eight f32 in a register of AVX2, eight f64 in two.
     // SAFETY of the blocks below: the trait's callers vouch for the instruction set and the memory.
     #![allow(clippy::undocumented_unsafe_blocks, reason = "stated above for all")]
 
@@ -92,60 +93,53 @@ mod x86 {
 
     use super::Eights;
 
-    /// Adds to each element of `MASK` the one that `places` names. (Zeros shifted in would become an expansion, which is
-    /// slow.)
-    #[inline(always)]
-    unsafe fn add_from<const MASK: u8>(v: __m512d, places: __m512i) -> __m512d {
-        unsafe { _mm512_mask_add_pd(v, MASK, v, _mm512_permutexvar_pd(places, v)) }
-    }
-
-    impl Eights for __m512d {
+    impl Eights for __m256 {
+        type E = f32;
         #[inline(always)]
-        unsafe fn zero() -> Self {
-            unsafe { _mm512_setzero_pd() }
+        unsafe fn splat(v: f64) -> Self {
+            unsafe { _mm256_set1_ps(v as f32) }
         }
         #[inline(always)]
-        unsafe fn load(p: *const f64) -> Self {
-            unsafe { _mm512_loadu_pd(p) }
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { _mm256_loadu_ps(p) }
         }
         #[inline(always)]
-        unsafe fn store(self, p: *mut f64) {
-            unsafe { _mm512_storeu_pd(p, self) }
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm256_storeu_ps(p, self) }
         }
         #[inline(always)]
-        unsafe fn load_f32(p: *const f32) -> Self {
-            unsafe { _mm512_cvtps_pd(_mm256_loadu_ps(p)) }
+        unsafe fn plus(self, o: Self, one: Self) -> Self {
+            unsafe { _mm256_fmadd_ps(self, one, o) }
         }
         #[inline(always)]
-        unsafe fn store_f32(self, p: *mut f32) {
-            unsafe { _mm256_storeu_ps(p, _mm512_cvtpd_ps(self)) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, o: Self) -> Self {
-            unsafe { _mm512_add_pd(self, o) }
-        }
-        #[inline(always)]
-        unsafe fn running(self) -> Self {
+        unsafe fn shifted<const K: usize>(self) -> Self {
             unsafe {
-                let v = add_from::<0b1111_1110>(self, _mm512_set_epi64(6, 5, 4, 3, 2, 1, 0, 0));
-                let v = add_from::<0b1111_1100>(v, _mm512_set_epi64(5, 4, 3, 2, 1, 0, 0, 0));
-                add_from::<0b1111_0000>(v, _mm512_set_epi64(3, 2, 1, 0, 0, 0, 0, 0))
+                let v = _mm256_castps_si256(self);
+                _mm256_castsi256_ps(if K == 1 { _mm256_slli_si256::<4>(v) } else { _mm256_slli_si256::<8>(v) })
             }
         }
         #[inline(always)]
-        unsafe fn last(self) -> Self {
-            unsafe { _mm512_permutexvar_pd(_mm512_set1_epi64(7), self) }
+        unsafe fn carried(self) -> Self {
+            unsafe { _mm256_permute_ps::<0b11_11_11_11>(_mm256_permute2f128_ps::<0x08>(self, self)) }
+        }
+        #[inline(always)]
+        unsafe fn last(self) -> f64 {
+            unsafe {
+                let high = _mm256_extractf128_ps::<1>(self);
+                f64::from(_mm_cvtss_f32(_mm_permute_ps::<0b11_11_11_11>(high)))
+            }
         }
         #[inline(always)]
         unsafe fn turned(self) -> Self {
-            unsafe { _mm512_permutexvar_pd(_mm512_set_epi64(0, 1, 2, 3, 4, 5, 6, 7), self) }
+            unsafe { _mm256_permutevar8x32_ps(self, _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0)) }
         }
     }
 
     impl Eights for [__m256d; 2] {
+        type E = f64;
         #[inline(always)]
-        unsafe fn zero() -> Self {
-            unsafe { [_mm256_setzero_pd(); 2] }
+        unsafe fn splat(v: f64) -> Self {
+            unsafe { [_mm256_set1_pd(v); 2] }
         }
         #[inline(always)]
         unsafe fn load(p: *const f64) -> Self {
@@ -159,38 +153,32 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn load_f32(p: *const f32) -> Self {
-            unsafe { [_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p.add(4)))] }
+        unsafe fn plus(self, o: Self, one: Self) -> Self {
+            unsafe { [_mm256_fmadd_pd(self[0], one[0], o[0]), _mm256_fmadd_pd(self[1], one[1], o[1])] }
         }
         #[inline(always)]
-        unsafe fn store_f32(self, p: *mut f32) {
+        unsafe fn shifted<const K: usize>(self) -> Self {
             unsafe {
-                _mm_storeu_ps(p, _mm256_cvtpd_ps(self[0]));
-                _mm_storeu_ps(p.add(4), _mm256_cvtpd_ps(self[1]));
+                let [a, b] = self;
+                if K == 1 {
+                    let zero = _mm256_setzero_pd();
+                    let a = _mm256_blend_pd::<1>(_mm256_permute4x64_pd::<0b10_01_00_00>(a), zero);
+                    [a, _mm256_blend_pd::<1>(_mm256_permute4x64_pd::<0b10_01_00_00>(b), zero)]
+                } else {
+                    [_mm256_permute2f128_pd::<0x08>(a, a), _mm256_permute2f128_pd::<0x08>(b, b)]
+                }
             }
         }
         #[inline(always)]
-        unsafe fn add(self, o: Self) -> Self {
-            unsafe { [_mm256_add_pd(self[0], o[0]), _mm256_add_pd(self[1], o[1])] }
+        unsafe fn carried(self) -> Self {
+            unsafe { [_mm256_setzero_pd(), _mm256_permute4x64_pd::<0b11_11_11_11>(self[0])] }
         }
         #[inline(always)]
-        unsafe fn running(self) -> Self {
+        unsafe fn last(self) -> f64 {
             unsafe {
-                let [low, high] = self;
-                let one = |v| _mm256_permute4x64_pd::<0b10_01_00_00>(v);
-                let carried = _mm256_permute4x64_pd::<0b11_11_11_11>(low);
-                let low_1 = _mm256_blend_pd::<1>(one(low), _mm256_setzero_pd());
-                let high_1 = _mm256_blend_pd::<1>(one(high), carried);
-                let (low, high) = (_mm256_add_pd(low, low_1), _mm256_add_pd(high, high_1));
-                let (low_2, high_2) =
-                    (_mm256_permute2f128_pd::<0x08>(low, low), _mm256_permute2f128_pd::<0x21>(low, high));
-                let (low, high) = (_mm256_add_pd(low, low_2), _mm256_add_pd(high, high_2));
-                [low, _mm256_add_pd(high, low)]
+                let high = _mm256_extractf128_pd::<1>(self[1]);
+                _mm_cvtsd_f64(_mm_unpackhi_pd(high, high))
             }
-        }
-        #[inline(always)]
-        unsafe fn last(self) -> Self {
-            unsafe { [_mm256_permute4x64_pd::<0b11_11_11_11>(self[1]); 2] }
         }
         #[inline(always)]
         unsafe fn turned(self) -> Self {
@@ -201,43 +189,27 @@ mod x86 {
     }
 }
 
-/// A float as eight of it are read and written.
-trait Summed: Copy + Default + Send + Sync {
-    /// # Safety
-    /// As [`Eights`].
-    unsafe fn load<E: Eights>(p: *const Self) -> E;
-    /// # Safety
-    /// As [`Eights`].
-    unsafe fn store<E: Eights>(e: E, p: *mut Self);
+/// A float that has running sums here, and its eights where there is AVX2.
+#[allow(private_bounds, reason = "how it is read is the module's own")]
+pub(super) trait Float: Copy + Default + Send + Sync {
+    type Plain: Eights<E = Self>;
+    #[cfg(target_arch = "x86_64")]
+    type Wide: Eights<E = Self>;
 }
 
-impl Summed for f32 {
-    #[inline(always)]
-    unsafe fn load<E: Eights>(p: *const Self) -> E {
-        // SAFETY: passed on.
-        unsafe { E::load_f32(p) }
-    }
-    #[inline(always)]
-    unsafe fn store<E: Eights>(e: E, p: *mut Self) {
-        // SAFETY: passed on.
-        unsafe { e.store_f32(p) }
-    }
+impl Float for f32 {
+    type Plain = [f32; EIGHT];
+    #[cfg(target_arch = "x86_64")]
+    type Wide = std::arch::x86_64::__m256;
 }
 
-impl Summed for f64 {
-    #[inline(always)]
-    unsafe fn load<E: Eights>(p: *const Self) -> E {
-        // SAFETY: passed on.
-        unsafe { E::load(p) }
-    }
-    #[inline(always)]
-    unsafe fn store<E: Eights>(e: E, p: *mut Self) {
-        // SAFETY: passed on.
-        unsafe { e.store(p) }
-    }
+impl Float for f64 {
+    type Plain = [f64; EIGHT];
+    #[cfg(target_arch = "x86_64")]
+    type Wide = [std::arch::x86_64::__m256d; 2];
 }
 
-/// The running sums of `count` lines of `size` elements, f32 or f64.
+/// The running sums of `count` lines of `size` elements.
 pub(super) fn run<T: Float>(x: Shared<T>, y: Shared<T>, count: usize, size: usize, reverse: bool) {
     parallel(count, size, &|items| {
         let lines = Lines { x, y, items, size };
@@ -249,31 +221,26 @@ pub(super) fn run<T: Float>(x: Shared<T>, y: Shared<T>, count: usize, size: usiz
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => avx2(lines, reverse),
                 #[allow(unreachable_patterns, reason = "other targets have only the portable one")]
-                _ => lines.sum::<[f64; EIGHT]>(reverse),
+                _ => lines.sum::<T::Plain>(reverse),
             }
         }
     });
 }
 
+/// As [`avx2`], with twice the registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 unsafe fn avx512<T: Float>(lines: Lines<T>, reverse: bool) {
     // SAFETY: the features are on; the caller vouches for the lines.
-    unsafe { lines.sum::<std::arch::x86_64::__m512d>(reverse) }
+    unsafe { lines.sum::<T::Wide>(reverse) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2<T: Float>(lines: Lines<T>, reverse: bool) {
     // SAFETY: as above.
-    unsafe { lines.sum::<[std::arch::x86_64::__m256d; 2]>(reverse) }
+    unsafe { lines.sum::<T::Wide>(reverse) }
 }
-
-/// What has running sums here.
-#[allow(private_bounds, reason = "how it is read is the module's own")]
-pub(super) trait Float: Summed {}
-impl Float for f32 {}
-impl Float for f64 {}
 
 struct Lines<T> {
     x: Shared<T>,
@@ -282,13 +249,13 @@ struct Lines<T> {
     size: usize,
 }
 
-impl<T: Float> Lines<T> {
+impl<T: Copy + Default> Lines<T> {
     #[inline(always)]
-    unsafe fn sum<E: Eights>(self, reverse: bool) {
+    unsafe fn sum<E: Eights<E = T>>(self, reverse: bool) {
         for item in self.items {
             let (x, y) = (self.x.at(item * self.size), self.y.at(item * self.size));
             // SAFETY: line `item` lies within both arrays, as the caller vouches.
-            unsafe { if reverse { line::<T, E, true>(x, y, self.size) } else { line::<T, E, false>(x, y, self.size) } }
+            unsafe { if reverse { line::<E, true>(x, y, self.size) } else { line::<E, false>(x, y, self.size) } }
         }
     }
 }
@@ -296,39 +263,67 @@ impl<T: Float> Lines<T> {
 /// # Safety
 /// As [`Eights`]; both are valid for `n` elements.
 #[inline(always)]
-unsafe fn line<T: Float, E: Eights, const REVERSE: bool>(x: *const T, y: *mut T, n: usize) {
+unsafe fn line<E: Eights, const REVERSE: bool>(x: *const E::E, y: *mut E::E, n: usize) {
     // SAFETY: the caller vouches for the line and the instruction set.
     unsafe {
-        let mut before = E::zero();
-        let full = n / EIGHT * EIGHT;
-        for i in (0..full).step_by(EIGHT) {
-            let at = if REVERSE { n - EIGHT - i } else { i };
-            before = eight::<T, E, REVERSE>(before, x.add(at), y.add(at));
+        // Hidden, since a product with a known one would be left out again.
+        let one = std::hint::black_box(E::splat(1.0));
+        let (mut before, mut i) = (0.0, 0);
+        let at = |i: usize| if REVERSE { n - EIGHT - i } else { i };
+        while i + ABREAST * EIGHT <= n {
+            eights::<E, ABREAST, REVERSE>(&mut before, one, x, y, std::array::from_fn(|k| at(i + k * EIGHT)));
+            i += ABREAST * EIGHT;
         }
-        let m = n - full;
+        while i + EIGHT <= n {
+            eights::<E, 1, REVERSE>(&mut before, one, x, y, [at(i)]);
+            i += EIGHT;
+        }
+        let m = n - i;
         if m > 0 {
             // The rest lies at the end, or at the start of a line summed from its end.
-            let (at, place) = if REVERSE { (0, EIGHT - m) } else { (full, 0) };
-            let (mut from, mut to) = ([T::default(); EIGHT], [T::default(); EIGHT]);
+            let (at, place) = if REVERSE { (0, EIGHT - m) } else { (i, 0) };
+            let (mut from, mut to) = ([E::E::default(); EIGHT], [E::E::default(); EIGHT]);
             std::ptr::copy_nonoverlapping(x.add(at), from.as_mut_ptr().add(place), m);
-            eight::<T, E, REVERSE>(before, from.as_ptr(), to.as_mut_ptr());
+            eights::<E, 1, REVERSE>(&mut before, one, from.as_ptr(), to.as_mut_ptr(), [0]);
             std::ptr::copy_nonoverlapping(to.as_ptr().add(place), y.add(at), m);
         }
     }
 }
 
-/// Eight elements of a line, what lies before them having summed to `before` in every place; what they end at.
+/// Eights of a line that follow on each other, from the places `at`; what lies before them summed to `before`.
 ///
 /// # Safety
 /// As [`Eights`].
 #[inline(always)]
-unsafe fn eight<T: Float, E: Eights, const REVERSE: bool>(before: E, x: *const T, y: *mut T) -> E {
-    // SAFETY: the caller vouches for eight elements and the instruction set.
+unsafe fn eights<E: Eights, const N: usize, const REVERSE: bool>(
+    before: &mut f64,
+    one: E,
+    x: *const E::E,
+    y: *mut E::E,
+    at: [usize; N],
+) {
+    // SAFETY: the caller vouches for the elements and the instruction set.
     unsafe {
-        let v = T::load::<E>(x);
-        let sums = if REVERSE { v.turned() } else { v }.running();
-        let total = before.add(sums);
-        T::store(if REVERSE { total.turned() } else { total }, y);
-        before.add(sums.last())
+        let mut v = [one; N];
+        for k in 0..N {
+            v[k] = E::load(x.add(at[k]));
+            if REVERSE {
+                v[k] = v[k].turned();
+            }
+        }
+        for v in &mut v {
+            *v = v.plus(v.shifted::<1>(), one);
+        }
+        for v in &mut v {
+            *v = v.plus(v.shifted::<2>(), one);
+        }
+        for v in &mut v {
+            *v = v.plus(v.carried(), one);
+        }
+        for k in 0..N {
+            let sums = v[k].plus(E::splat(*before), one);
+            if REVERSE { sums.turned() } else { sums }.store(y.add(at[k]));
+            *before += v[k].last();
+        }
     }
 }

@@ -59,8 +59,22 @@ pub(crate) unsafe fn log<L: Lane32>(x: L) -> L {
     unsafe {
         let tiny = x.lt(L::c(f64::from(f32::MIN_POSITIVE)));
         let scaled = L::select(tiny, x.mul(L::c(8_388_608.0)), x); // 2^23 makes denormals normal.
-        let (m, e) = scaled.frexp();
-        let e = L::select(tiny, e.sub(L::c(23.0)), e);
+        let y = log_of(scaled, L::select(tiny, L::c(-23.0), L::c(0.0)));
+        // 0, negative numbers, infinity and NaN.
+        let y = L::select(x.eq(L::c(0.0)), L::c(f64::NEG_INFINITY), y);
+        let y = L::select(x.lt(L::c(0.0)), L::c(f64::NAN), y);
+        let finite = x.lt(L::c(f64::INFINITY));
+        L::select(finite, y, L::select(x.eq(x), x, L::c(f64::NAN)))
+    }
+}
+
+/// ln(x 2^n) of a positive, normal, finite x and a whole n.
+#[inline(always)]
+pub(crate) unsafe fn log_of<L: Lane32>(x: L, n: L) -> L {
+    // SAFETY: passed on.
+    unsafe {
+        let (m, e) = x.frexp();
+        let e = e.add(n);
         // Mantissa from sqrt(1/2) to sqrt(2), less 1.
         let low = m.lt(L::c(std::f64::consts::FRAC_1_SQRT_2));
         let e = L::select(low, e.sub(L::c(1.0)), e);
@@ -83,12 +97,7 @@ pub(crate) unsafe fn log<L: Lane32>(x: L) -> L {
         let y = p.mul(f).mul(z);
         let y = e.fma(L::c(-2.121_944_40e-4), y);
         let y = z.fma(L::c(-0.5), y);
-        let y = e.fma(L::c(0.693_359_375), f.add(y));
-        // 0, negative numbers, infinity and NaN.
-        let y = L::select(x.eq(L::c(0.0)), L::c(f64::NEG_INFINITY), y);
-        let y = L::select(x.lt(L::c(0.0)), L::c(f64::NAN), y);
-        let finite = x.lt(L::c(f64::INFINITY));
-        L::select(finite, y, L::select(x.eq(x), x, L::c(f64::NAN)))
+        e.fma(L::c(0.693_359_375), f.add(y))
     }
 }
 

@@ -15,7 +15,7 @@ mod x86;
 pub use bounds::F32_BOUNDS;
 pub(crate) use float::V;
 pub(crate) use int::Int;
-pub(crate) use math::cos_sin_turns;
+pub(crate) use math::{cos_sin_turns, log_of};
 
 /// A register of floats, or one float.
 ///
@@ -77,6 +77,10 @@ pub(crate) trait Lane32: Lane<E = f32> {
     unsafe fn at_least(self, bound: Self) -> Self;
     /// Itself, which is not negative, with the sign of another.
     unsafe fn with_sign_of(self, o: Self) -> Self;
+    /// Words as numbers in `[0, 1)`, each as [`esker_tensor::philox::uniform_f32`] makes it.
+    unsafe fn uniforms(words: *const u32) -> Self;
+    /// The first elements of all four, then the second ones, and so on, to memory.
+    unsafe fn store_in_turn(v: [Self; 4], p: *mut f32);
     /// The entry that the low four bits of the number's representation name.
     unsafe fn pick(self, table: &[f32; 16]) -> Self;
 }

@@ -157,6 +157,16 @@ impl Lane32 for f32 {
         f32::from_bits(self.to_bits() | (o.to_bits() & 0x8000_0000))
     }
     #[inline(always)]
+    unsafe fn uniforms(words: *const u32) -> Self {
+        // SAFETY: the caller vouches for the word.
+        esker_tensor::philox::uniform_f32(unsafe { *words })
+    }
+    #[inline(always)]
+    unsafe fn store_in_turn(v: [Self; 4], p: *mut f32) {
+        // SAFETY: the caller vouches for four elements.
+        unsafe { p.cast::<[f32; 4]>().write_unaligned(v) }
+    }
+    #[inline(always)]
     unsafe fn pick(self, table: &[f32; 16]) -> Self {
         table[(self.to_bits() & 15) as usize]
     }

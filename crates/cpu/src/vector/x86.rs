@@ -514,6 +514,35 @@ impl Lane32 for __m512 {
         unsafe { _mm512_or_ps(self, _mm512_and_ps(o, _mm512_set1_ps(-0.0))) }
     }
     #[inline(always)]
+    unsafe fn uniforms(words: *const u32) -> Self {
+        // SAFETY: the caller has AVX-512 and vouches for the words.
+        unsafe {
+            let high = _mm512_srli_epi32::<8>(_mm512_loadu_si512(words.cast()));
+            _mm512_mul_ps(_mm512_cvtepi32_ps(high), _mm512_set1_ps(1.0 / (1 << 24) as f32))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_in_turn([a, b, c, d]: [Self; 4], p: *mut f32) {
+        // SAFETY: the caller has AVX-512 and vouches for the elements.
+        unsafe {
+            // Fours in the quarters of four registers: those of the first have the elements 0, 4, 8 and 12.
+            let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+            let (ef, gh) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+            let [ab, cd, ef, gh] =
+                [_mm512_castps_pd(ab), _mm512_castps_pd(cd), _mm512_castps_pd(ef), _mm512_castps_pd(gh)];
+            let (x, y) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+            let (z, w) = (_mm512_unpacklo_pd(ef, gh), _mm512_unpackhi_pd(ef, gh));
+            // The quarters transposed.
+            let (xy, zw) = (_mm512_shuffle_f64x2::<0x44>(x, y), _mm512_shuffle_f64x2::<0x44>(z, w));
+            let (yx, wz) = (_mm512_shuffle_f64x2::<0xee>(x, y), _mm512_shuffle_f64x2::<0xee>(z, w));
+            let p = p.cast::<f64>();
+            _mm512_storeu_pd(p, _mm512_shuffle_f64x2::<0x88>(xy, zw));
+            _mm512_storeu_pd(p.add(8), _mm512_shuffle_f64x2::<0xdd>(xy, zw));
+            _mm512_storeu_pd(p.add(16), _mm512_shuffle_f64x2::<0x88>(yx, wz));
+            _mm512_storeu_pd(p.add(24), _mm512_shuffle_f64x2::<0xdd>(yx, wz));
+        }
+    }
+    #[inline(always)]
     unsafe fn pick(self, table: &[f32; 16]) -> Self {
         // SAFETY: the caller has AVX-512; the table is a register long.
         unsafe { _mm512_permutexvar_ps(_mm512_castps_si512(self), _mm512_loadu_ps(table.as_ptr())) }
@@ -556,6 +585,32 @@ impl Lane32 for __m256 {
     unsafe fn with_sign_of(self, o: Self) -> Self {
         // SAFETY: the caller has AVX2.
         unsafe { _mm256_or_ps(self, _mm256_and_ps(o, _mm256_set1_ps(-0.0))) }
+    }
+    #[inline(always)]
+    unsafe fn uniforms(words: *const u32) -> Self {
+        // SAFETY: the caller has AVX2 and vouches for the words.
+        unsafe {
+            let high = _mm256_srli_epi32::<8>(_mm256_loadu_si256(words.cast()));
+            _mm256_mul_ps(_mm256_cvtepi32_ps(high), _mm256_set1_ps(1.0 / (1 << 24) as f32))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_in_turn([a, b, c, d]: [Self; 4], p: *mut f32) {
+        // SAFETY: the caller has AVX2 and vouches for the elements.
+        unsafe {
+            // Fours in the halves of four registers: those of the first have the elements 0 and 4.
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let (ef, gh) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            let [ab, cd, ef, gh] =
+                [_mm256_castps_pd(ab), _mm256_castps_pd(cd), _mm256_castps_pd(ef), _mm256_castps_pd(gh)];
+            let (x, y) = (_mm256_unpacklo_pd(ab, cd), _mm256_unpackhi_pd(ab, cd));
+            let (z, w) = (_mm256_unpacklo_pd(ef, gh), _mm256_unpackhi_pd(ef, gh));
+            let p = p.cast::<f64>();
+            _mm256_storeu_pd(p, _mm256_permute2f128_pd::<0x20>(x, y));
+            _mm256_storeu_pd(p.add(4), _mm256_permute2f128_pd::<0x20>(z, w));
+            _mm256_storeu_pd(p.add(8), _mm256_permute2f128_pd::<0x31>(x, y));
+            _mm256_storeu_pd(p.add(12), _mm256_permute2f128_pd::<0x31>(z, w));
+        }
     }
     #[inline(always)]
     unsafe fn pick(self, table: &[f32; 16]) -> Self {

@@ -188,7 +188,7 @@ impl OpRule for ScatterElements {
 }
 
 /// Those of the input and of the source.
-fn gradients<V: Value>(
+pub(crate) fn gradients<V: Value>(
     cx: &Vjp<'_, V>,
     x: impl FnOnce() -> Result<V>,
     src: impl FnOnce() -> Result<V>,

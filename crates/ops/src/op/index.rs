@@ -3,8 +3,8 @@
 use esker_tensor::{DType, Error, Result};
 use smallvec::smallvec;
 
-use super::elements::{any_scalar, vector};
-use super::{IndexSelect, IndexSelectGrad, inputs, need_i64, need_rank, no_compose, no_sizes};
+use super::elements::{any_scalar, gradients, vector};
+use super::{AddSlices, IndexSelect, IndexSelectGrad, inputs, need_i64, need_rank, no_compose, no_sizes};
 use crate::{
     Grad, Grads, Kernel, Lowering, Meta, Metas, Onnx, OnnxAttr, OnnxCx, OnnxNode, OnnxRef, OpRule, Ops, Outs, Promote,
     Value, Vjp,
@@ -174,6 +174,63 @@ impl OpRule for IndexSelectGrad {
     }
 }
 
+impl OpRule for AddSlices {
+    fn name(&self) -> &'static str {
+        "add_slices"
+    }
+
+    fn promote(&self) -> Promote {
+        Promote::Keep
+    }
+
+    fn infer(&self, x: &[Meta]) -> Result<Metas> {
+        let [x, index, src] = inputs(x)?;
+        let dim = x.shape.dim(self.dim)?;
+        let size = x.shape.get(dim).map_or(0, |&n| n as i64);
+        let sum = IndexSelectGrad { dim: self.dim, size }.infer(&[index, src])?;
+        match sum.first() {
+            Some(sum) if sum.dtype != x.dtype => {
+                Err(Error::dtype(format!("the source must be {} like the input, got {}", x.dtype, sum.dtype)))
+            }
+            Some(sum) if sum.shape != x.shape => Err(Error::shape(format!(
+                "slices of {:?} do not fit along dimension {dim} of {:?}",
+                src.shape, x.shape
+            ))),
+            Some(sum) => Ok(smallvec![Meta { device: x.device.meet(sum.device)?, ..x }]),
+            None => Err(Error::shape("takes an input, an index and a source")),
+        }
+    }
+
+    fn lower(&self, x: &[Meta]) -> Lowering {
+        let dim = x.first().and_then(|m| m.shape.dim(self.dim).ok()).unwrap_or(0);
+        Lowering::Kernel(Kernel::Scatter { dim })
+    }
+
+    fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<Outs<V>>> {
+        let [x, index, src] = *x else { return None };
+        let sum = || {
+            let shape = x.meta().shape;
+            let size = shape.get(shape.dim(self.dim)?).map_or(0, |&n| n as i64);
+            x.add(&index.index_select_grad(src, self.dim, size)?)
+        };
+        Some(sum().map(|y| smallvec![y]))
+    }
+
+    fn grad(&self) -> Grad {
+        Grad::inputs(0b010)
+    }
+
+    fn vjp<V: Value>(&self, cx: &Vjp<'_, V>) -> Result<Grads<V>> {
+        gradients(cx, || Ok(cx.dy()?.clone()), || cx.dy()?.index_select(cx.x(1)?, self.dim))
+    }
+
+    fn onnx(&self, _: &OnnxCx<'_>) -> Onnx {
+        Onnx::Compose
+    }
+
+    no_sizes!();
+}
+
 #[cfg(feature = "spec")]
 mod spec {
     use super::*;
@@ -278,6 +335,46 @@ mod spec {
             let two = values(&[1, 1], &[0.0]).of(DType::I64);
             out.push(Sample::new(op, [two, real(&[1])]).fails("Shape", "an index of rank 2"));
             out
+        }
+    }
+
+    impl OpSpec for AddSlices {
+        fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
+            let [x, index, src] = x else { return vec![] };
+            let (mut y, d) = (x.clone(), axis(self.dim, x.shape.len()));
+            crate::spec::each_index(&src.shape, |i| {
+                let mut at = i.to_vec();
+                at[d] = index.data[i[d]] as usize;
+                *y.at_mut(&at) += src.at(i);
+            });
+            vec![y]
+        }
+
+        fn samples() -> Vec<Sample> {
+            let new = |x: &[usize], i: &[i64], src: &[usize], dim| {
+                Sample::new(AddSlices { dim }, [real(x), index(i), real(src)])
+            };
+            vec![
+                new(&[5, 3], &[1, 1, 3, 1], &[4, 3], 0).on(Dtypes::Numbers),
+                new(&[2, 4, 3], &[3, 0, 3], &[2, 3, 3], -2),
+                new(&[4, 70], &[3, 3, 0], &[3, 70], 0),
+                new(&[1], &[0, 0], &[2], 0),
+                new(&[3, 2], &[], &[0, 2], 0),
+                new(&[3, 0], &[2], &[1, 0], 0),
+                Sample::new(
+                    AddSlices { dim: 0 },
+                    [values(&[2], &[1.0, 2.0]), index(&[1, 1]), values(&[2], &[3.0, 4.0])],
+                )
+                .known(&[&[1.0, 9.0]], "by hand"),
+                new(&[3, 2], &[3], &[1, 2], 0).fails("Kernel", "beyond the end"),
+                new(&[3, 2], &[-1], &[1, 2], 0).fails("Kernel", "before the start"),
+                new(&[3, 2], &[0, 1], &[1, 2], 0).fails("Shape", "2 indices for 1 slice"),
+                new(&[3, 2], &[0], &[1, 3], 0).fails("Shape", "wider slices"),
+                new(&[3, 2], &[0], &[1, 2], 2).fails("Dim", "out of range"),
+                new(&[], &[0], &[1], 0).fails("Shape", "a scalar has no slices"),
+                Sample::new(AddSlices { dim: 0 }, [real(&[2]), index(&[0]), real(&[1]).of(DType::I32)])
+                    .fails("DType", "another dtype"),
+            ]
         }
     }
 }

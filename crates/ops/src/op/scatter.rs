@@ -153,10 +153,9 @@ function! { IndexAdd |op, x, index, source| {
         return Err(Error::dtype(format!("alpha must be whole for {}, got {alpha}", meta.dtype)));
     }
     let (x, index, dim) = sliced(x, index, op.dim)?;
-    let shape = x.meta().shape;
     let source = slices(source, &x, dim, index.meta().shape[0])?;
     let source = if alpha == 1.0 { source } else { source.mul(&scalar_like(&source, alpha)?)? };
-    x.add(&index.index_select_grad(&source, dim as i64, shape[dim] as i64)?)?.reshape(meta.shape)?
+    x.add_slices(&index, &source, dim as i64)?.reshape(meta.shape)?
 } }
 
 function! { IndexCopy |op, x, index, source| {
