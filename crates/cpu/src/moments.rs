@@ -1,7 +1,5 @@
-//! Mean and variance of what lies in one piece, in one pass.
-//!
-//! Long pieces go in units. Sums within a unit are of distances from the mean of its first elements, in sixteen lanes;
-//! units merge in f64.
+//! Mean and variance in one pass: what is long goes in units, a unit's sums are of distances from the mean of its first
+//! elements, and units merge in f64.
 
 use crate::lanes::{LANES, Num, Real, RealLanes};
 use crate::row::sweep::{get, halved};
@@ -10,7 +8,7 @@ use crate::row::sweep::{get, halved};
 pub(crate) const UNIT: usize = 2048;
 
 /// How many elements there are, their mean, and the sum of the squares of their distances from it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Moments {
     pub(crate) count: f64,
     pub(crate) mean: f64,
@@ -20,16 +18,26 @@ pub(crate) struct Moments {
 impl Moments {
     /// Of `n` elements whose distances from `centre`, and the squares of these, add up to `sums`.
     #[inline(always)]
-    pub(crate) fn new<T: Real>(centre: T, sums: [T; 2], n: usize) -> Self {
-        let (sum, squares, count) = (sums[0].to_f64(), sums[1].to_f64(), n as f64);
+    pub(crate) fn new<T: Real>(centre: T, [sum, squares]: [f64; 2], n: usize) -> Self {
+        let count = n as f64;
         let squares = squares - sum * sum / count;
         // Rounding may leave less than nothing; NaN stays.
         Self { count, mean: centre.to_f64() + sum / count, squares: if squares < 0.0 { 0.0 } else { squares } }
     }
 
+    /// Those of nothing.
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        Self { count: 0.0, mean: f64::NAN, squares: 0.0 }
+    }
+
     /// Those of all elements of both (Chan, Golub and LeVeque 1979).
     #[inline(always)]
     pub(crate) fn merge(&mut self, o: &Self) {
+        if self.count == 0.0 {
+            *self = *o;
+            return;
+        }
         let count = self.count + o.count;
         let (delta, share) = (o.mean - self.mean, o.count / count);
         self.mean += delta * share;
@@ -38,39 +46,14 @@ impl Moments {
     }
 }
 
-/// The moments of `K` pieces of `n` elements each; the mean of nothing is NaN.
+/// The moments of `K` units of `n` elements each, at least one.
 ///
 /// # Safety
-/// As [`crate::lanes::Lanes`]; the pieces have their elements.
-#[inline(always)]
-pub(crate) unsafe fn moments<V: RealLanes<E: Real>, const K: usize>(x: [*const V::E; K], n: usize) -> [Moments; K] {
-    let mut all = [Moments { count: 0.0, mean: f64::NAN, squares: 0.0 }; K];
-    let mut start = 0;
-    while start < n {
-        let (mut x, m) = (x, UNIT.min(n - start));
-        // SAFETY: the caller vouches for the elements.
-        unsafe {
-            for x in &mut x {
-                *x = x.add(start);
-            }
-            let units = unit::<V, K>(x, m);
-            for k in 0..K {
-                if start == 0 { all[k] = units[k] } else { all[k].merge(&units[k]) }
-            }
-        }
-        start += m;
-    }
-    all
-}
-
-/// As [`moments`], of one unit each, which is not empty.
-///
-/// # Safety
-/// As [`moments`].
+/// As [`crate::lanes::Lanes`]; the units have their elements.
 #[inline(always)]
 pub(crate) unsafe fn unit<V: RealLanes<E: Real>, const K: usize>(x: [*const V::E; K], n: usize) -> [Moments; K] {
     let mut centre = [V::E::ZERO; K];
-    let mut all = [Moments::default(); K];
+    let mut all = [Moments::none(); K];
     // SAFETY: passed on.
     unsafe {
         for k in 0..K {
@@ -87,16 +70,16 @@ pub(crate) unsafe fn unit<V: RealLanes<E: Real>, const K: usize>(x: [*const V::E
 /// With `d = x - centre`, the sums of `d` and of `d * d`, or those of `dy` and of `dy * d` where `BACK` says so.
 ///
 /// # Safety
-/// As [`moments`].
+/// As [`unit`].
 #[inline(always)]
 pub(crate) unsafe fn sums<V: RealLanes<E: Real>, const K: usize, const BACK: bool>(
     x: [*const V::E; K],
     dy: [*const V::E; K],
     centre: [V::E; K],
     n: usize,
-) -> [[V::E; 2]; K] {
+) -> [[f64; 2]; K] {
     let zero = V::E::ZERO;
-    let mut sums = [[zero; 2]; K];
+    let mut sums = [[0.0; 2]; K];
     // SAFETY: the caller vouches for the elements.
     unsafe {
         let (mut a, mut b) = ([V::splat(zero); K], [V::splat(zero); K]);
@@ -119,7 +102,7 @@ pub(crate) unsafe fn sums<V: RealLanes<E: Real>, const K: usize, const BACK: boo
             step!(whole, n - whole);
         }
         for k in 0..K {
-            sums[k] = [halved(a[k]), halved(b[k])];
+            sums[k] = [halved(a[k]).to_f64(), halved(b[k]).to_f64()];
         }
     }
     sums
@@ -128,9 +111,9 @@ pub(crate) unsafe fn sums<V: RealLanes<E: Real>, const K: usize, const BACK: boo
 /// The mean of the first elements, rounded: near enough to all of a unit that squares of distances from it do not cancel.
 ///
 /// # Safety
-/// As [`moments`].
+/// As [`unit`].
 #[inline(always)]
-unsafe fn head<V: RealLanes<E: Real>>(x: *const V::E, n: usize) -> V::E {
+pub(crate) unsafe fn head<V: RealLanes<E: Real>>(x: *const V::E, n: usize) -> V::E {
     let m = n.min(LANES);
     // SAFETY: the caller vouches for the elements.
     unsafe { V::E::from_f64(halved(get::<V>(x, m, V::E::ZERO)).to_f64() / m as f64) }

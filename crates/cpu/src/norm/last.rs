@@ -63,9 +63,9 @@ impl<T: Real, const BACK: bool> RealTask<T> for Sums<'_, T, BACK> {
                 fold::<V>(&mut a, width);
                 fold::<V>(&mut b, width);
                 for c in 0..width {
-                    let both = [a[0][c], b[0][c]];
+                    let both = [a[0][c].to_f64(), b[0][c].to_f64()];
                     *call.sums.at((channel + c) * g.units.count + unit) = match BACK {
-                        true => [both[0].to_f64(), both[1].to_f64()],
+                        true => both,
                         false => {
                             let unit = Moments::new(centre[c], both, rows.len());
                             [unit.mean, unit.squares]

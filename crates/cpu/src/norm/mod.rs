@@ -186,7 +186,7 @@ impl Run {
     fn forward<T: Real>(&self, x: Shared<T>, params: (Shared<T>, Shared<T>), y: Shared<T>, to: (Shared<T>, Shared<T>)) {
         let g = &self.geometry;
         self.passes::<T, false>([x, x, to.0, y], &|call, group| {
-            let mut all = Moments::default();
+            let mut all = Moments::none();
             for channel in group * g.each..(group + 1) * g.each {
                 for unit in 0..g.units.count {
                     // SAFETY: the sums of this group are written, and no other task has them.
@@ -195,7 +195,7 @@ impl Run {
                 }
             }
             let count = (g.rows() * g.each) as f64;
-            let (mean, variance) = (if count > 0.0 { all.mean } else { f64::NAN }, all.squares / count);
+            let (mean, variance) = (all.mean, all.squares / count);
             let rstd = 1.0 / (variance + self.eps).sqrt();
             let centre = T::from_f64(mean);
             for channel in group * g.each..(group + 1) * g.each {

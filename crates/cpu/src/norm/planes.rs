@@ -122,8 +122,8 @@ unsafe fn sums<V: RealLanes<E: Real>, const K: usize, const BACK: bool>(
     unsafe {
         if BACK {
             let mean = *call.mean.at(channel / call.geometry.each);
-            for (k, [plain, along]) in moments::sums::<V, K, true>(x, dy, [mean; K], n).into_iter().enumerate() {
-                *call.sums.at(item + k) = [plain.to_f64(), along.to_f64()];
+            for (k, sums) in moments::sums::<V, K, true>(x, dy, [mean; K], n).into_iter().enumerate() {
+                *call.sums.at(item + k) = sums;
             }
         } else {
             for (k, unit) in moments::unit::<V, K>(x, n).into_iter().enumerate() {

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::sweep::{get, put, sweep};
-use crate::lanes::{Real, RealLanes, RealTask};
-use crate::moments::moments;
+use super::sweep::{BLOCK, four, get, put, sweep, total};
+use crate::lanes::{Num, Real, RealLanes, RealTask};
+use crate::moments::{Moments, head};
 use crate::operand::Shared;
 
 /// Rows normalised.
@@ -30,7 +30,7 @@ impl<T: Real> RealTask<T> for Forward<T> {
             let (x, y) = (self.x.at(row * n).cast_const(), self.y.at(row * n));
             // SAFETY: the caller vouches that the row lies within x and y, and its number within the statistics.
             unsafe {
-                let [all] = moments::<V, 1>([x], n);
+                let all = moments::<V>(x, n);
                 let (mean, rstd) = (T::from_f64(all.mean), 1.0 / (all.squares / n as f64 + self.eps).sqrt());
                 (*self.mean.at(row), *self.rstd.at(row)) = (mean, T::from_f64(rstd));
                 // What rounding took from the mean.
@@ -45,4 +45,31 @@ impl<T: Real> RealTask<T> for Forward<T> {
             }
         }
     }
+}
+
+/// The moments of a row.
+///
+/// # Safety
+/// As [`crate::lanes::Lanes`]; `x` is valid for `n` elements.
+#[inline(always)]
+unsafe fn moments<V: RealLanes<E: Real>>(x: *const V::E, n: usize) -> Moments {
+    let mut all = Moments::none();
+    for start in (0..n).step_by(BLOCK) {
+        let m = BLOCK.min(n - start);
+        // SAFETY: the caller vouches for the row.
+        unsafe {
+            let x = x.add(start);
+            let first = head::<V>(x, m);
+            let centre = V::splat(first);
+            let (mut a, mut b) = (four::<V>(V::E::ZERO), four::<V>(V::E::ZERO));
+            sweep!(m, |at, m, j| {
+                // Beyond the row: the centre itself, whose distance adds nothing.
+                let d = get::<V>(x.add(at), m, first).sub(centre);
+                a[j] = a[j].add(d);
+                b[j] = d.mul_add(d, b[j]);
+            });
+            all.merge(&Moments::new(first, [total(a), total(b)], m));
+        }
+    }
+    all
 }
