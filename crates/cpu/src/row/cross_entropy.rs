@@ -7,7 +7,7 @@ use esker_tensor::{Error, Result};
 
 use super::softmax::log_sum;
 use super::sweep::{get, put, sweep};
-use crate::lanes::{Real, RealLanes, RealTask, exp};
+use crate::lanes::{LANES, Real, RealLanes, RealTask, exp, exps};
 use crate::operand::{self, Shared};
 
 /// Checks that every target is a class or ignored.
@@ -82,7 +82,20 @@ impl<T: Real> RealTask<T> for Backward<T> {
                     continue;
                 }
                 let (lse, scale) = (V::splat(*self.lse.at(row)), V::splat(*self.dloss.at(row)));
-                sweep!(n, |at, m, _j| {
+                let whole = n / (4 * LANES) * (4 * LANES);
+                for at in (0..whole).step_by(4 * LANES) {
+                    let (x, dx) = (x.add(at), dx.add(at));
+                    let mut e =
+                        [V::load(x), V::load(x.add(LANES)), V::load(x.add(2 * LANES)), V::load(x.add(3 * LANES))];
+                    for e in &mut e {
+                        *e = e.sub(lse);
+                    }
+                    for (k, e) in exps(e).into_iter().enumerate() {
+                        e.mul(scale).store(dx.add(k * LANES));
+                    }
+                }
+                sweep!(n - whole, |at, m, _j| {
+                    let at = whole + at;
                     put(exp(get::<V>(x.add(at), m, T::ZERO).sub(lse)).mul(scale), dx.add(at), m);
                 });
                 // The class again, with its one taken off before scaling, as the formula says.
