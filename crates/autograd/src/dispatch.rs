@@ -34,30 +34,34 @@ pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
         return call.run(inputs);
     }
     let taped = is_grad_enabled() && inputs.iter().any(|x| x.edge.is_some());
-    let arrays: SmallVec<[&Array; 4]> = inputs.iter().map(|x| &x.array).collect();
-    let watched = recording || observe::is_on();
-    let results = match if watched { None } else { run_alike(&op, &arrays) } {
-        Some(y) => smallvec![y?],
-        None => {
-            let mut metas = metas_of(inputs);
-            if let Some(cast) = promoted(&op, inputs, &mut metas)? {
-                return dispatch(op, &cast.iter().collect::<SmallVec<[&Tensor; 4]>>());
-            }
-            let outs = infer(&op, &metas)?;
-            // A composition under the tape is taped part by part, so that backward need not compute it again.
-            if (taped || observe::is_on())
-                && !recording
-                && matches!(op.lower(&metas), Lowering::Compose)
-                && let Some(result) = op.compose(inputs)
-            {
-                return result.map_err(|e| e.prefix(op.name()));
-            }
-            if observe::is_on() {
-                observe::tell(&op, &metas, &outs);
-            }
-            run(&op, &arrays, &metas, &outs)?
+    let observed = observe::is_on();
+    if !(recording || observed || anomaly::is_on())
+        && let Some(array) = run_alike(&op, inputs)
+    {
+        let mut y = Tensor::from_array(array?);
+        if taped {
+            y.edge = Some(Edge::new(Node::op(op, inputs, std::slice::from_ref(&y.array), site.location())?, 0));
         }
-    };
+        return Ok(smallvec![y]);
+    }
+    let mut metas = metas_of(inputs);
+    if let Some(cast) = promoted(&op, inputs, &mut metas)? {
+        return dispatch(op, &cast.iter().collect::<SmallVec<[&Tensor; 4]>>());
+    }
+    let outs = infer(&op, &metas)?;
+    // A composition under the tape is taped part by part, so that backward need not compute it again.
+    if (taped || observed)
+        && !recording
+        && matches!(op.lower(&metas), Lowering::Compose)
+        && let Some(result) = op.compose(inputs)
+    {
+        return result.map_err(|e| e.prefix(op.name()));
+    }
+    if observed {
+        observe::tell(&op, &metas, &outs);
+    }
+    let arrays: SmallVec<[&Array; 4]> = inputs.iter().map(|x| &x.array).collect();
+    let results = run(&op, &arrays, &metas, &outs)?;
     if anomaly::is_on() {
         anomaly::check_results(op.name(), site.location(), &arrays, &results)?;
     }

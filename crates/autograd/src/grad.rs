@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use esker_ops::{Grad, Grads, InputMetas, Map, MapOp, Ops, Vjp};
+use esker_ops::{Array, Grad, Grads, Map, MapOp, Ops, Value, Vjp};
 use esker_tensor::site::Site;
 use esker_tensor::{Device, Error, Result};
 use smallvec::SmallVec;
 
 use crate::dispatch::with_grad_mode;
 use crate::hooks::Hooks;
-use crate::tape::{Applied, Edge, Kind, Node, Recorded, Rule};
-use crate::{Tensor, anomaly};
+use crate::tape::{Applied, Edge, Kind, Node, Recorded, Rule, Saved};
+use crate::{Tensor, anomaly, observe};
 
 /// How [`grad_with`] treats the graph.
 #[derive(Clone, Copy, Default, Debug)]
@@ -114,41 +114,46 @@ impl Tensor {
 }
 
 type Slots = SmallVec<[Option<Tensor>; 1]>;
+type Entry = (Arc<Node>, Slots);
+
+/// Nodes that [`Pending`] keeps side by side.
+const NEAR: usize = 4;
 
 /// The nodes that gradients have arrived at, with these, by number.
 #[derive(Default)]
 struct Pending {
-    /// The one with the highest number, where it is known: in chains it comes and goes without a search.
-    top: Option<(Arc<Node>, Slots)>,
-    rest: BTreeMap<u64, (Arc<Node>, Slots)>,
+    /// Those with the highest numbers, rising: in chains they come and go without a search or an allocation.
+    near: SmallVec<[Entry; NEAR + 1]>,
+    /// All others.
+    far: BTreeMap<u64, Entry>,
 }
 
 impl Pending {
     /// Takes out the node with the highest number.
-    fn pop(&mut self) -> Option<(Arc<Node>, Slots)> {
-        self.top.take().or_else(|| self.rest.pop_last().map(|(_, entry)| entry))
+    fn pop(&mut self) -> Option<Entry> {
+        self.near.pop().or_else(|| self.far.pop_last().map(|(_, entry)| entry))
     }
 
     /// The gradients at a node.
     fn slots(&mut self, node: &Arc<Node>) -> &mut Slots {
-        let (seq, Self { top, rest }) = (node.seq, self);
-        let highest = match top {
-            Some((top, _)) => top.seq,
-            None => rest.last_key_value().map_or(0, |(&seq, _)| seq),
-        };
-        if seq > highest {
-            if let Some((node, slots)) = top.take() {
-                rest.insert(node.seq, (node, slots));
+        let Self { near, far } = self;
+        let place = near.iter().take_while(|(other, _)| other.seq < node.seq).count();
+        if near.get(place).is_none_or(|(other, _)| other.seq != node.seq) {
+            let lowest = place == 0;
+            if lowest && (near.len() == NEAR || far.last_key_value().is_some_and(|(&seq, _)| seq >= node.seq)) {
+                return &mut far.entry(node.seq).or_insert_with(|| Self::fresh(node)).1;
             }
-            return &mut top.insert(Self::fresh(node)).1;
+            near.insert(place, Self::fresh(node));
+            if near.len() > NEAR {
+                let entry = near.remove(0);
+                far.insert(entry.0.seq, entry);
+                return &mut near[place - 1].1;
+            }
         }
-        match top {
-            Some((top, slots)) if top.seq == seq => slots,
-            _ => &mut rest.entry(seq).or_insert_with(|| Self::fresh(node)).1,
-        }
+        &mut near[place].1
     }
 
-    fn fresh(node: &Arc<Node>) -> (Arc<Node>, Slots) {
+    fn fresh(node: &Arc<Node>) -> Entry {
         let outputs = match &node.kind {
             Kind::Leaf { .. } => 1,
             Kind::Op(applied) => applied.outputs,
@@ -191,17 +196,27 @@ impl Walk {
             match &node.kind {
                 Kind::Leaf { .. } if targets.is_some() => {}
                 Kind::Leaf { .. } => gather(&node, slots, self.options.create_graph)?,
-                Kind::Op(applied) => self.step(&node, applied, &slots)?,
+                Kind::Op(applied) => self.step(&node, applied, slots)?,
             }
         }
         Ok(found)
     }
 
-    /// Sends the gradients `dy` of a node's outputs to its inputs.
-    fn step(&mut self, node: &Arc<Node>, applied: &Applied, dy: &[Option<Tensor>]) -> Result<()> {
+    /// Sends the gradients of a node's outputs to its inputs.
+    fn step(&mut self, node: &Arc<Node>, applied: &Applied, dy: Slots) -> Result<()> {
         let context = |e: Error| e.prefix(&format!("backward of {} (called at {})", applied.name(), applied.location));
         let again = self.options.create_graph;
         let retain = self.options.retain_graph || again;
+        if let (Rule::Op(recorded), false) = (&applied.rule, again || anomaly::is_on() || is_watched()) {
+            let grads = recorded.plain_grads(applied, dy, retain).map_err(context)?;
+            for (edge, grad) in applied.inputs.iter().zip(grads) {
+                if let (Some(edge), Some(grad)) = (edge, grad) {
+                    self.arrive(edge, Tensor::from_array(grad))?;
+                }
+            }
+            return Ok(());
+        }
+        let dy = &dy[..];
         let inputs = if anomaly::is_on() { applied.kept_inputs() } else { Vec::new() };
         let rule = |f: &dyn Fn() -> Result<Grads<Tensor>>| {
             // The gradients as a whole are checked below.
@@ -254,6 +269,17 @@ fn gather(leaf: &Node, mut slots: Slots, record: bool) -> Result<()> {
 }
 
 impl Recorded {
+    /// The gradients of the inputs, by the op's rule, where nobody will ask for their history or looks on.
+    fn plain_grads(&self, applied: &Applied, dy: Slots, retain: bool) -> Result<Grads<Array>> {
+        let _site = Site::enter(applied.location);
+        let mut arrays: SmallVec<[Option<Array>; 1]> = SmallVec::new();
+        for dy in dy {
+            arrays.push(dy.map(|dy| dy.array));
+        }
+        let Saved { x, y } = self.saved.take(retain, applied)?;
+        self.rule(applied, &x, &y, &arrays)
+    }
+
     /// The gradients of the inputs, by the op's rule.
     fn grads(
         &self,
@@ -263,28 +289,41 @@ impl Recorded {
         retain: bool,
         again: bool,
     ) -> Result<Grads<Tensor>> {
+        let Saved { x, y } = self.saved.take(retain, applied)?;
+        let tensor = |array: Option<Array>, edge: Option<Edge>| array.map(|array| Tensor { array, edge });
+        let x: SmallVec<[Option<Tensor>; 2]> =
+            x.into_iter().zip(&applied.inputs).map(|(x, edge)| tensor(x, edge.clone().filter(|_| again))).collect();
+        let own = |slot: usize, y: &Array| {
+            let history = again && y.dtype().is_float();
+            history.then(|| Edge::new(Arc::clone(node), slot))
+        };
+        let y: SmallVec<[Option<Tensor>; 1]> =
+            y.into_iter().enumerate().map(|(slot, y)| tensor(y.clone(), y.and_then(|y| own(slot, &y)))).collect();
+        self.rule(applied, &x, &y, dy)
+    }
+
+    fn rule<V: Value>(
+        &self,
+        applied: &Applied,
+        x: &[Option<V>],
+        y: &[Option<V>],
+        dy: &[Option<V>],
+    ) -> Result<Grads<V>> {
         if let Grad::None(reason) = self.op.grad() {
             return Err(Error::autograd(format!("it is not differentiable: {reason}")));
         }
-        let mut saved = self.saved.take(retain, applied)?;
-        if again {
-            for (x, edge) in saved.x.iter_mut().zip(&applied.inputs) {
-                x.iter_mut().for_each(|x| x.edge = edge.clone());
-            }
-            for (slot, y) in saved.y.iter_mut().enumerate() {
-                let float = y.iter_mut().filter(|y| y.dtype().is_float());
-                float.for_each(|y| y.edge = Some(Edge::new(Arc::clone(node), slot)));
-            }
-        }
         let mut needs: SmallVec<[bool; 8]> = SmallVec::new();
-        let mut x_metas = InputMetas::new();
-        for (form, edge) in self.x_forms.iter().zip(&applied.inputs) {
+        for edge in &applied.inputs {
             needs.push(edge.is_some());
-            x_metas.push(form.meta());
         }
-        let name = self.op.name();
-        self.op.vjp(&Vjp { name, x_metas: &x_metas, x: &saved.x, y: &saved.y, dy, needs: &needs })
+        let x_metas = self.metas(needs.len());
+        self.op.vjp(&Vjp { name: self.op.name(), x_metas: &x_metas, x, y, dy, needs: &needs })
     }
+}
+
+/// Whether ops on tensors are seen by others than the tape.
+fn is_watched() -> bool {
+    esker_graph::is_recording() || observe::is_on()
 }
 
 /// `sum + grad`, in place when nothing else sees `sum`.

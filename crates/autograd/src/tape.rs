@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use esker_ops::{Array, Form, Grad, Op};
+use esker_ops::{Array, Form, Grad, InputMetas, Op};
 use esker_tensor::{Error, Result};
 use smallvec::SmallVec;
 
@@ -62,7 +62,8 @@ pub(crate) enum Rule {
 /// An op on the tape with what its gradient rule needs.
 pub(crate) struct Recorded {
     pub(crate) op: Op,
-    pub(crate) x_forms: SmallVec<[Form; 2]>,
+    /// Of the inputs; a single one where all lie alike.
+    forms: SmallVec<[Form; 2]>,
     pub(crate) saved: Spent<Saved>,
 }
 
@@ -96,8 +97,8 @@ impl<T: Clone> Spent<T> {
 /// Inputs and outputs kept for the gradient rule, without history, so that none is held through them.
 #[derive(Clone)]
 pub(crate) struct Saved {
-    pub(crate) x: SmallVec<[Option<Tensor>; 2]>,
-    pub(crate) y: SmallVec<[Option<Tensor>; 1]>,
+    pub(crate) x: SmallVec<[Option<Array>; 2]>,
+    pub(crate) y: SmallVec<[Option<Array>; 1]>,
 }
 
 static SEQ: AtomicU64 = AtomicU64::new(1);
@@ -138,20 +139,19 @@ impl Node {
             Grad::Saves { inputs, outputs } => (inputs, outputs),
             Grad::None(_) => (0, 0),
         };
-        let keep = |mask: u64, i: usize, a: &Array| -> Result<Option<Tensor>> {
-            if mask >> i.min(63) & 1 == 0 { Ok(None) } else { own(a).map(|a| Some(Tensor::from_array(a))) }
+        let keep = |mask: u64, i: usize, a: &Array| -> Result<Option<Array>> {
+            if mask >> i.min(63) & 1 == 0 { Ok(None) } else { own(a).map(Some) }
         };
         let mut saved = Saved { x: SmallVec::new(), y: SmallVec::new() };
-        let (mut inputs, mut x_forms) = (Edges::new(), SmallVec::new());
+        let mut inputs = Edges::new();
         for (i, x) in x.iter().enumerate() {
             saved.x.push(keep(x_mask, i, &x.array)?);
             inputs.push(x.edge.clone());
-            x_forms.push(x.array.form().clone());
         }
         for (i, y) in y.iter().enumerate() {
             saved.y.push(keep(y_mask, i, y)?);
         }
-        let rule = Rule::Op(Recorded { op, x_forms, saved: Spent::new(saved) });
+        let rule = Rule::Op(Recorded { op, forms: forms(x), saved: Spent::new(saved) });
         Ok(Self::applied(rule, inputs, y.len(), location))
     }
 
@@ -160,6 +160,26 @@ impl Node {
         match &self.kind {
             Kind::Leaf { grad } => Some(lock(grad)),
             Kind::Op(_) => None,
+        }
+    }
+}
+
+/// What [`Recorded::forms`] says.
+fn forms(x: &[&Tensor]) -> SmallVec<[Form; 2]> {
+    let alike = x.windows(2).all(|pair| pair[0].array.form().is_shared_by(pair[1].array.form()));
+    let mut forms = SmallVec::new();
+    for x in if alike { &x[..x.len().min(1)] } else { x } {
+        forms.push(x.array.form().clone());
+    }
+    forms
+}
+
+impl Recorded {
+    /// Metas of the inputs, `n` of them.
+    pub(crate) fn metas(&self, n: usize) -> InputMetas {
+        match &self.forms[..] {
+            [one] => SmallVec::from_elem(one.meta(), n),
+            forms => forms.iter().map(Form::meta).collect(),
         }
     }
 }
@@ -177,7 +197,7 @@ impl Applied {
     pub(crate) fn kept_inputs(&self) -> Vec<Array> {
         match &self.rule {
             Rule::Op(recorded) => {
-                recorded.saved.peek().map(|s| s.x.into_iter().flatten().map(|x| x.array).collect()).unwrap_or_default()
+                recorded.saved.peek().map(|s| s.x.into_iter().flatten().collect()).unwrap_or_default()
             }
             _ => Vec::new(),
         }

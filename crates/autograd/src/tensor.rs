@@ -39,6 +39,13 @@ impl Value for Tensor {
     }
 }
 
+impl AsRef<Array> for Tensor {
+    #[inline]
+    fn as_ref(&self) -> &Array {
+        &self.array
+    }
+}
+
 impl Tensor {
     /// A tensor over an array, without history.
     pub fn from_array(array: Array) -> Self {

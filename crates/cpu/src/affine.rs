@@ -1,10 +1,10 @@
 //! `x w^T + bias`, the product of a fully connected layer.
 
 use esker_ops::Array;
-use esker_tensor::{DType, Error, Result, Shape};
+use esker_tensor::{DType, Dims, Error, Result, Shape};
 
 use crate::gemm::{self, Bias, Output, Strided};
-use crate::operand::{is_half, source, target, through_f32};
+use crate::operand::{in_order, is_half, source, target, through_f32};
 
 /// `(x [.., k], w [n, k]) -> y [.., n]`, with `bias [n]` added to every row.
 ///
@@ -22,6 +22,18 @@ pub(crate) fn run(x: &Array, w: &Array, bias: Option<&Array>, y: &mut Array) -> 
         DType::F64 => floats::<f64>(x, w, bias, y),
         _ => Err(Error::unavailable(format!("affine maps are of floats, not {dtype}"))),
     }
+}
+
+/// A weight with the numbers for one input side by side, as products read them without turning.
+///
+/// # Errors
+/// Those of the copy.
+pub(crate) fn arrange(w: &Array) -> Result<Option<Array>> {
+    let order = Dims::from([1, 0]);
+    if !matches!(w.dtype(), DType::F32 | DType::F64) || w.shape().len() != 2 {
+        return Ok(None);
+    }
+    in_order(w, &order).map(Some)
 }
 
 /// The array as one matrix: its rows under one another.

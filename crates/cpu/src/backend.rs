@@ -54,6 +54,13 @@ impl Backend for CpuBackend {
         update::run(update, p, grad, states)
     }
 
+    fn arrange(&self, kernel: &Kernel, input: usize, x: &Array) -> Result<Option<Array>> {
+        match (kernel, input) {
+            (Kernel::Affine, 1) => affine::arrange(x),
+            _ => Ok(None),
+        }
+    }
+
     fn read(&self, from: &Storage, to: &mut [u8]) -> Result<()> {
         copy_bytes(from.bytes(), to)
     }

@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use esker_ops::{Array, Fold};
 use esker_tensor::{DType, Dims, Error, Result};
+use smallvec::SmallVec;
 
 use crate::lanes::{self, LANES, Lanes, Num, Task, larger, smaller};
 use crate::operand::{self, Shared, is_half, source, target, with_order};
@@ -46,8 +47,7 @@ pub(crate) fn run(op: Fold, dims: &Dims, x: &Array, y: &mut Array) -> Result<()>
     if op == Fold::Mean && !x.dtype().is_float() {
         return Err(Error::unavailable(format!("a mean of {} has no kernel; cast it to a float first", x.dtype())));
     }
-    let order = (0..y.shape().len() as u8).collect();
-    with_order(y, &order, |y| match x.dtype() {
+    let fold = |y: &mut Array| match x.dtype() {
         DType::Bool | DType::U8 => plan.fold::<u8>(op, x, y),
         DType::I8 => plan.fold::<i8>(op, x, y),
         DType::I16 => plan.fold::<i16>(op, x, y),
@@ -55,14 +55,19 @@ pub(crate) fn run(op: Fold, dims: &Dims, x: &Array, y: &mut Array) -> Result<()>
         DType::I64 => plan.fold::<i64>(op, x, y),
         DType::F64 => plan.fold::<f64>(op, x, y),
         _ => plan.fold::<f32>(op, x, y),
-    })
+    };
+    if y.layout().is_contiguous() {
+        return fold(y);
+    }
+    let order = (0..y.shape().len() as u8).collect();
+    with_order(y, &order, fold)
 }
 
 // ---- geometry
 
 /// Sizes and strides of some dimensions, outermost first, neighbours merged where they lie in one another's step.
 #[derive(Clone, Default, Debug)]
-struct Space(Vec<(usize, isize)>);
+struct Space(SmallVec<[(usize, isize); 4]>);
 
 impl Space {
     fn push(&mut self, size: usize, stride: isize) {

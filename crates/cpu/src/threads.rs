@@ -49,7 +49,6 @@ struct Job {
 unsafe impl Send for Job {}
 
 struct Pool {
-    process: u32,
     /// Held by the thread whose region is running; others run their regions alone meanwhile.
     busy: Mutex<()>,
     job: Mutex<Option<Job>>,
@@ -120,16 +119,31 @@ fn default_threads() -> usize {
     })
 }
 
-/// The pool of this process; a child after `fork` builds its own, since threads are not inherited.
+/// Lets a child after `fork` build a pool of its own, since threads are not inherited.
+fn forget_when_forked() {
+    #[cfg(unix)]
+    {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        extern "C" fn forget() {
+            POOL.store(std::ptr::null_mut(), Ordering::Release);
+        }
+        // SAFETY: the handler only stores to an atomic. Should there be no memory for it, a child's regions find no workers
+        // and run on their callers alone.
+        ONCE.call_once(|| unsafe {
+            libc::pthread_atfork(None, None, Some(forget));
+        });
+    }
+}
+
+/// The pool of this process.
 fn pool() -> &'static Pool {
-    let process = std::process::id();
     let present = POOL.load(Ordering::Acquire);
     // SAFETY: pools are leaked, so that a pointer once stored stays valid.
-    if let Some(pool) = unsafe { present.as_ref() }.filter(|p| p.process == process) {
+    if let Some(pool) = unsafe { present.as_ref() } {
         return pool;
     }
+    forget_when_forked();
     let fresh = Box::leak(Box::new(Pool {
-        process,
         busy: Mutex::new(()),
         job: Mutex::new(None),
         wake: Condvar::new(),

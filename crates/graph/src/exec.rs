@@ -1,9 +1,9 @@
 //! Running a graph without a tape.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use esker_ops::{Array, Meta, Metas, Op, run};
+use esker_ops::{Array, Kernel, Meta, Metas, Op, backend, run};
 use esker_tensor::{Device, Error, Result};
 
 use crate::{Graph, ValueId};
@@ -37,8 +37,9 @@ impl Executor {
     ///
     /// # Errors
     /// Those of [`Graph::validate`].
-    pub fn new(graph: Graph) -> Result<Self> {
+    pub fn new(mut graph: Graph) -> Result<Self> {
         graph.validate()?;
+        arrange_weights(&mut graph)?;
         Ok(Self { graph, plans: Mutex::new(HashMap::new()) })
     }
 
@@ -171,6 +172,19 @@ impl Executor {
         steps.reverse();
         Ok(Plan { steps })
     }
+}
+
+/// Lets the weights of fully connected layers lie as the backend reads them fastest; they are the same numbers.
+fn arrange_weights(graph: &mut Graph) -> Result<()> {
+    let affine = graph.nodes.iter().filter(|node| matches!(node.op, Op::Affine(_)));
+    let weights: HashSet<ValueId> = affine.filter_map(|node| node.inputs.get(1).copied()).collect();
+    for constant in graph.consts.iter_mut().filter(|c| weights.contains(&c.id) && c.array.device() != Device::Meta) {
+        let Ok(backend) = backend(constant.array.device()) else { continue };
+        if let Some(array) = backend.arrange(&Kernel::Affine, 1, &constant.array)? {
+            constant.array = array;
+        }
+    }
+    Ok(())
 }
 
 fn put(values: &mut [Option<Array>], id: ValueId, array: Array) {

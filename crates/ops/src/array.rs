@@ -1,25 +1,56 @@
 //! An array: storage, layout, dtype and device, without a tape. What kernels read and write.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytemuck::{cast_slice, cast_slice_mut};
 use esker_tensor::{DType, Device, Element, Error, Layout, Result, Shape, Storage};
 
 use crate::{Kernel, Meta, View, backend};
 
-/// All of an array but its bytes. Arrays that lie alike share the layout, so that an array is small to move and clone.
+/// All of an array but its bytes: dtype, device, and how it lies. Arrays that are alike share it, so that they are small to
+/// move and to clone, and quick to compare.
 #[derive(Clone)]
-pub struct Form {
+pub struct Form(Arc<Parts>);
+
+struct Parts {
     dtype: DType,
     device: Device,
-    layout: Arc<Layout>,
+    layout: Layout,
 }
 
 impl Form {
+    fn new(dtype: DType, device: Device, layout: Layout) -> Self {
+        Self(Arc::new(Parts { dtype, device, layout }))
+    }
+
+    /// Of a contiguous array; that of scalars on the CPU is shared by all.
+    pub(crate) fn contiguous(meta: &Meta) -> Self {
+        static SCALARS: LazyLock<Vec<Form>> = LazyLock::new(|| {
+            let scalar = |dtype: &DType| Form::new(*dtype, Device::Cpu, Layout::contiguous(Shape::empty()));
+            DType::ALL.iter().map(scalar).collect()
+        });
+        let known = SCALARS.get(meta.dtype as usize).filter(|form| form.0.dtype == meta.dtype);
+        match known {
+            Some(form) if meta.shape.is_empty() && meta.device == Device::Cpu => form.clone(),
+            _ => Self::new(meta.dtype, meta.device, Layout::contiguous(meta.shape)),
+        }
+    }
+
+    /// Of an array that lies as `layout` says.
+    pub(crate) fn lying(meta: &Meta, layout: Layout) -> Self {
+        Self::new(meta.dtype, meta.device, layout)
+    }
+
     /// Dtype, shape and device.
     #[inline]
     pub fn meta(&self) -> Meta {
-        Meta::new(self.dtype, *self.layout.shape(), self.device)
+        Meta::new(self.0.dtype, *self.0.layout.shape(), self.0.device)
+    }
+
+    /// Whether another is the same, as far as can be seen without a look at it.
+    #[inline]
+    pub fn is_shared_by(&self, other: &Form) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -38,7 +69,7 @@ impl Array {
     pub fn new(dtype: DType, device: Device, layout: Layout, storage: Storage) -> Result<Self> {
         let needed = layout.extent().end.checked_mul(dtype.size());
         if device == Device::Meta || needed.is_some_and(|n| n <= storage.len()) {
-            return Ok(Self { form: Form { dtype, device, layout: Arc::new(layout) }, storage });
+            return Ok(Self { form: Form::new(dtype, device, layout), storage });
         }
         Err(Error::shape(format!(
             "a layout of {:?} {dtype} with strides {:?} at {} does not fit a storage of {} bytes",
@@ -53,14 +84,19 @@ impl Array {
     ///
     /// # Errors
     /// `OutOfMemory`; `Unavailable` for a device that was not opened.
-    pub fn uninit(meta: &Meta, layout: impl Into<Arc<Layout>>) -> Result<Self> {
+    pub fn uninit(meta: &Meta, layout: Layout) -> Result<Self> {
+        Self::uninit_as(meta, Form::lying(meta, layout))
+    }
+
+    /// As [`Array::uninit`], of a form that has the meta.
+    pub(crate) fn uninit_as(meta: &Meta, form: Form) -> Result<Self> {
         let bytes = meta.shape.checked_numel()?.checked_mul(meta.dtype.size());
         let bytes = bytes.ok_or_else(|| Error::shape(format!("{:?} does not fit an address space", meta.shape)))?;
         let storage = match meta.device {
             Device::Meta => Storage::meta(),
             device => backend(device)?.alloc(bytes)?,
         };
-        Ok(Self { form: Form { dtype: meta.dtype, device: meta.device, layout: layout.into() }, storage })
+        Ok(Self { form, storage })
     }
 
     /// An array on the CPU with a copy of `data`, row-major.
@@ -77,8 +113,7 @@ impl Array {
         for (to, &from) in stored.iter_mut().zip(data) {
             *to = from.store();
         }
-        let layout = Arc::new(Layout::contiguous(shape));
-        Ok(Self { form: Form { dtype: T::DTYPE, device: Device::Cpu, layout }, storage })
+        Ok(Self { form: Form::contiguous(&Meta::new(T::DTYPE, shape, Device::Cpu)), storage })
     }
 
     /// A scalar.
@@ -86,7 +121,10 @@ impl Array {
     /// # Errors
     /// `OutOfMemory`.
     pub fn scalar(value: f64, dtype: DType) -> Result<Self> {
-        Self::filled(value, dtype, Shape::empty())
+        let mut storage = Storage::alloc(dtype.size())?;
+        let bytes = storage.make_mut()?;
+        match_dtype!(dtype, T => bytes.copy_from_slice(bytemuck::bytes_of(&T::from_f64(value).store())));
+        Ok(Self { form: Form::contiguous(&Meta::new(dtype, Shape::empty(), Device::Cpu)), storage })
     }
 
     /// A CPU array of one repeated value.
@@ -114,13 +152,13 @@ impl Array {
     /// Element type.
     #[inline]
     pub fn dtype(&self) -> DType {
-        self.form.dtype
+        self.form.0.dtype
     }
 
     /// Home.
     #[inline]
     pub fn device(&self) -> Device {
-        self.form.device
+        self.form.0.device
     }
 
     /// Sizes.
@@ -132,13 +170,7 @@ impl Array {
     /// How the elements lie.
     #[inline]
     pub fn layout(&self) -> &Layout {
-        &self.form.layout
-    }
-
-    /// The same layout, shared.
-    #[inline]
-    pub(crate) fn shared_layout(&self) -> Arc<Layout> {
-        Arc::clone(&self.form.layout)
+        &self.form.0.layout
     }
 
     /// Whether another array is of the same dtype and device.
@@ -150,8 +182,7 @@ impl Array {
     /// Whether another array is of the same dtype and device and lies alike.
     #[inline]
     pub(crate) fn lies_like(&self, other: &Array) -> bool {
-        let (a, b) = (&self.form.layout, &other.form.layout);
-        self.is_of(other) && (Arc::ptr_eq(a, b) || a == b)
+        self.form.is_shared_by(&other.form) || (self.is_of(other) && self.layout() == other.layout())
     }
 
     /// An array of the same form with arbitrary contents; `None` on `Meta`. For forms that begin at offset 0.
@@ -167,7 +198,7 @@ impl Array {
 
     /// Another view of the same bytes.
     fn lying(&self, layout: Layout) -> Self {
-        Self { form: Form { layout: Arc::new(layout), ..self.form }, storage: self.storage.clone() }
+        Self { form: Form::new(self.dtype(), self.device(), layout), storage: self.storage.clone() }
     }
 
     /// The bytes.
@@ -276,6 +307,13 @@ impl Array {
     /// As [`Array::to_vec`].
     pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
         match_dtype!(self.dtype(), T => Ok(self.to_vec::<T>()?.into_iter().map(Element::to_f64).collect()))
+    }
+}
+
+impl AsRef<Array> for Array {
+    #[inline]
+    fn as_ref(&self) -> &Array {
+        self
     }
 }
 

@@ -36,6 +36,15 @@ pub trait Backend: Send + Sync {
         Ok(false)
     }
 
+    /// The values of input number `input` of a kernel, in the memory order that the kernel reads fastest: for constants,
+    /// which are read often. `None` where they lie well.
+    ///
+    /// # Errors
+    /// Those of the copy.
+    fn arrange(&self, _: &Kernel, _input: usize, _x: &Array) -> Result<Option<Array>> {
+        Ok(None)
+    }
+
     /// Copies a whole storage to host memory of the same length.
     ///
     /// # Errors

@@ -1,12 +1,11 @@
 //! Running an op on arrays: promote, infer, lower, allocate, run. No tape.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use esker_tensor::{DType, Device, Dims, Error, Layout, Result};
 use smallvec::{SmallVec, smallvec};
 
-use crate::{Array, ConvPass, Kernel, Lowering, Map, MapGrad, Meta, Metas, Op, Outs, Promote, Value, backend};
+use crate::{Array, ConvPass, Form, Kernel, Lowering, Map, MapGrad, Meta, Metas, Op, Outs, Promote, Value, backend};
 
 impl Value for Array {
     fn meta(&self) -> Meta {
@@ -54,7 +53,11 @@ pub type InputMetas = SmallVec<[Meta; 3]>;
 /// What is known of the inputs.
 #[inline]
 pub fn metas_of<V: Value>(inputs: &[&V]) -> InputMetas {
-    inputs.iter().map(|x| x.meta()).collect()
+    let mut metas = InputMetas::new();
+    for x in inputs {
+        metas.push(x.meta());
+    }
+    metas
 }
 
 /// The inputs with those cast (in a way that `V` sees) whose dtype the op promotes; `metas` are then of the results.
@@ -124,12 +127,14 @@ fn common_dtype(promote: Promote, metas: &[Meta]) -> Option<(usize, DType)> {
     Some((from, if float { crate::map::float_of(dtype) } else { dtype }))
 }
 
-/// Runs an elementwise op on floats that lie alike, or are scalars of their dtype: what [`promoted`], [`infer`] and [`run`]
-/// give, without them, since on small arrays they take longer than the kernel. `None` where the operands differ.
+/// Runs an elementwise op on floats that lie alike, or are a scalar of their dtype (spread over their shape or not): what
+/// [`promoted`], [`infer`] and [`run`] give, without them, since on small arrays they take longer than the kernel. `None`
+/// where the operands differ.
 ///
 /// # Errors
 /// Those of the kernel, with the op's name in front.
-pub fn run_alike(op: &Op, inputs: &[&Array]) -> Option<Result<Array>> {
+#[inline]
+pub fn run_alike<X: AsRef<Array>>(op: &Op, inputs: &[&X]) -> Option<Result<Array>> {
     let (map, arity) = match op {
         Op::Map(op) => (Map::Value(*op), op.info().arity),
         Op::MapGrad(MapGrad { op, wrt }) if usize::from(*wrt) < op.info().arity => {
@@ -137,13 +142,20 @@ pub fn run_alike(op: &Op, inputs: &[&Array]) -> Option<Result<Array>> {
         }
         _ => return None,
     };
-    let full = inputs.iter().find(|x| !x.shape().is_empty()).or(inputs.first())?;
-    let alike = |x: &Array| x.lies_like(full) || (x.shape().is_empty() && x.is_of(full));
-    if inputs.len() != arity
-        || !full.dtype().is_float()
-        || !full.layout().is_fresh()
-        || !inputs.iter().all(|x| alike(x))
-    {
+    if inputs.len() != arity || arity == 0 || arity > 4 {
+        return None;
+    }
+    let arrays: [&Array; 4] = std::array::from_fn(|i| inputs[i.min(arity - 1)].as_ref());
+    let arrays = &arrays[..arity];
+    run_arrays(op, map, arrays)
+}
+
+/// [`run_alike`] of operands in the number that the kernel takes.
+fn run_arrays(op: &Op, map: Map, inputs: &[&Array]) -> Option<Result<Array>> {
+    let full = inputs.iter().find(|x| !x.shape().is_empty() && x.layout().is_fresh()).or(inputs.first())?;
+    let one =
+        |x: &Array| x.is_of(full) && (x.shape().is_empty() || x.shape() == full.shape()) && x.layout().is_one_element();
+    if !full.dtype().is_float() || !full.layout().is_fresh() || !inputs.iter().all(|x| x.lies_like(full) || one(x)) {
         return None;
     }
     let mut y = match full.uninit_like() {
@@ -168,10 +180,12 @@ pub fn run(op: &Op, inputs: &[&Array], metas: &[Meta], outs: &Metas) -> Result<O
             Some(result) => result.map_err(|e| e.prefix(op.name())),
             None => Err(Error::kernel(format!("{} neither runs nor composes", op.name()))),
         },
-        Lowering::Compose => outs.iter().map(|m| Array::uninit(m, Layout::contiguous(m.shape))).collect(),
+        Lowering::Compose => outs.iter().map(|m| Array::uninit_as(m, Form::contiguous(m))).collect(),
         Lowering::Kernel(kernel) => {
-            let mut arrays: Outs<Array> =
-                outs.iter().map(|m| Array::uninit(m, output_layout(&kernel, inputs, m))).collect::<Result<_>>()?;
+            let mut arrays = Outs::new();
+            for out in outs {
+                arrays.push(Array::uninit_as(out, output_form(&kernel, inputs, out))?);
+            }
             if let Some(device) = outs.first().map(|m| m.device).filter(|&d| d != Device::Meta) {
                 backend(device)?.run(&kernel, inputs, &mut arrays).map_err(|e| e.prefix(op.name()))?;
             }
@@ -181,24 +195,22 @@ pub fn run(op: &Op, inputs: &[&Array], metas: &[Meta], outs: &Metas) -> Result<O
 }
 
 /// Convolution and pooling work channels-last; elementwise kernels and normalisation keep the memory order of their inputs.
-fn output_layout(kernel: &Kernel, inputs: &[&Array], out: &Meta) -> Arc<Layout> {
+fn output_form(kernel: &Kernel, inputs: &[&Array], out: &Meta) -> Form {
     match kernel {
-        Kernel::Map(_) | Kernel::Norm { .. } => layout_of_inputs(inputs, out),
+        Kernel::Map(_) | Kernel::Norm { .. } => form_of_inputs(inputs, out),
         Kernel::Conv(ConvPass::Forward | ConvPass::Input, _) | Kernel::Pool(..) if out.shape.len() == 4 => {
-            Layout::dense(out.shape, &Dims::from([0, 2, 3, 1])).into()
+            Form::lying(out, Layout::dense(out.shape, &Dims::from([0, 2, 3, 1])))
         }
-        _ => Layout::contiguous(out.shape).into(),
+        _ => Form::contiguous(out),
     }
 }
 
-/// The memory order of the inputs of this shape, and their layout itself where it can be shared.
-fn layout_of_inputs(inputs: &[&Array], out: &Meta) -> Arc<Layout> {
+/// The memory order of the inputs of this shape, and their form itself where it can be shared.
+fn form_of_inputs(inputs: &[&Array], out: &Meta) -> Form {
     let mut full = inputs.iter().filter(|x| *x.shape() == out.shape);
     if let Some(order) = full.clone().filter(|x| !x.layout().is_contiguous()).find_map(|x| x.layout().dense_order()) {
-        return Layout::dense(out.shape, &order).into();
+        return Form::lying(out, Layout::dense(out.shape, &order));
     }
-    match full.find(|x| x.layout().is_fresh()) {
-        Some(x) => x.shared_layout(),
-        None => Layout::contiguous(out.shape).into(),
-    }
+    let alike = |x: &&&Array| x.dtype() == out.dtype && x.device() == out.device && x.layout().is_fresh();
+    full.find(alike).map_or_else(|| Form::contiguous(out), |x| x.form().clone())
 }

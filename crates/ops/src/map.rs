@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use esker_tensor::{DType, Error, Result, Shape};
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
 use crate::rule::no_grads;
 use crate::scalar::{Prim, Program, Scalar};
@@ -162,11 +162,12 @@ impl OpRule for MapOp {
                 dy.clone() // The derivative is 1.
             } else {
                 // Inputs that the derivative does not read were not kept; dy stands in their place.
-                let mut inputs: SmallVec<[&V; 4]> = cx.x.iter().map(|x| x.as_ref().unwrap_or(dy)).collect();
-                inputs.push(dy);
-                V::apply(MapGrad { op: *self, wrt: wrt as u8 }.into(), &inputs)?.swap_remove(0)
+                let kept = |i: usize| cx.x.get(i).and_then(Option::as_ref).unwrap_or(dy);
+                let inputs: [&V; 4] = std::array::from_fn(kept);
+                V::apply(MapGrad { op: *self, wrt: wrt as u8 }.into(), &inputs[..=info.arity])?.swap_remove(0)
             };
-            grads[wrt] = Some(sum_to(&dx, &cx.x_metas[wrt].shape)?);
+            let shape = &cx.x_metas[wrt].shape;
+            grads[wrt] = Some(if dx.meta().shape == *shape { dx } else { sum_to(&dx, shape)? });
         }
         Ok(grads)
     }

@@ -53,6 +53,12 @@ impl Layout {
         self.shape.len()
     }
 
+    /// Whether all places show the same element.
+    #[inline]
+    pub fn is_one_element(&self) -> bool {
+        self.shape.iter().zip(self.strides.iter()).all(|(&size, &stride)| size == 1 || stride == 0)
+    }
+
     /// Whether this is what [`Layout::contiguous`] gives, in every number.
     #[inline]
     pub fn is_fresh(&self) -> bool {

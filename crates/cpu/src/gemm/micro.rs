@@ -3,8 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use super::Output;
 use super::vector::{self, Block, BlockFn};
+use super::{Output, Strided};
 use crate::isa::{Isa, isa};
 
 /// An element type that products are computed in.
@@ -39,6 +39,9 @@ pub(super) struct Place<T> {
 /// A whole tile for one panel of A and one of B: `(rows, steps, a, b, place)`.
 type TileFn<T> = unsafe fn(usize, usize, *const T, *const T, &Place<T>);
 
+/// A tile of full size whose panel of B is packed on the way: `(steps, a, b, from one step of b to the next, panel, place)`.
+type PackingFn<T> = unsafe fn(usize, *const T, *const T, isize, *mut T, &Place<T>);
+
 /// A micro-kernel and the size of its tile.
 pub(crate) struct Kernel<T> {
     /// Rows.
@@ -46,6 +49,7 @@ pub(crate) struct Kernel<T> {
     /// Columns.
     pub(crate) nr: usize,
     run: TileFn<T>,
+    packing: PackingFn<T>,
     /// One row, where the columns of B are neighbours in memory.
     pub(super) rows: BlockFn<T>,
     /// One row, where the steps of B are; not for every element and instruction set.
@@ -85,6 +89,22 @@ impl<T: Element> Kernel<T> {
                 *c = bias.map_or(x, |bias| x.plus(bias));
             }
         }
+    }
+}
+
+impl<T: Element> Kernel<T> {
+    /// Computes a whole tile from a panel of B whose columns are neighbours in memory, and packs the panel.
+    ///
+    /// # Safety
+    /// `a` starts with a packed panel of `kc` steps; `b` has as many steps of `nr` columns; the tile of `out` belongs to
+    /// the caller.
+    #[inline]
+    pub(super) unsafe fn packing_tile(&self, kc: usize, a: &[T], b: Strided<T>, panel: &mut [T], out: Output<T>) {
+        debug_assert!(a.len() >= kc * self.mr && panel.len() >= kc * self.nr && b.line == 1 && out.cs == 1);
+        let bias = out.bias.map_or(std::ptr::null(), |bias| bias.p);
+        let place = Place { c: out.c, rs: out.rs, width: self.nr, accumulate: out.accumulate, bias };
+        // SAFETY: as the caller vouches; the panel is long enough.
+        unsafe { (self.packing)(kc, a.as_ptr(), b.p, b.step, panel.as_mut_ptr(), &place) }
     }
 }
 
@@ -148,6 +168,54 @@ unsafe fn tile<R: Register, const ROWS: usize, const NV: usize>(
     }
 }
 
+/// Steps of B that are asked for ahead, where they lie too far apart for the processor to see them come.
+const AHEAD: isize = 8;
+
+/// As [`tile`], from B where it lies; its panel is written for other tiles.
+#[inline(always)]
+unsafe fn packing<R: Register, const ROWS: usize, const NV: usize>(
+    mr: usize,
+    kc: usize,
+    mut a: *const R::T,
+    mut b: *const R::T,
+    step: isize,
+    mut panel: *mut R::T,
+    place: &Place<R::T>,
+) {
+    // SAFETY: the caller vouches for the panels, the steps of B and `ROWS` rows of C.
+    unsafe {
+        let mut sum = [[R::zero(); NV]; ROWS];
+        for _ in 0..kc {
+            let mut right = [R::zero(); NV];
+            each_column!(v < NV => {
+                prefetch(b.wrapping_offset(AHEAD * step).wrapping_add(v * R::N));
+                right[v] = R::load(b.add(v * R::N));
+                right[v].store(panel.add(v * R::N));
+            });
+            each_row!(i < ROWS => {
+                let left = R::splat(a.add(i));
+                each_column!(v < NV => { sum[i][v] = sum[i][v].fma(left, right[v]); });
+            });
+            a = a.add(mr);
+            b = b.wrapping_offset(step);
+            panel = panel.add(NV * R::N);
+        }
+        each_row!(i < ROWS => { put(sum[i], place.c.offset(i as isize * place.rs), place); });
+    }
+}
+
+/// Asks for the cache line at an address, which may be any.
+#[inline(always)]
+fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that the program sees, and every x86-64 processor has it.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// Stores or adds the elements of a row that are there.
 #[inline(always)]
 unsafe fn put<R: Register, const NV: usize>(sum: [R; NV], c: *mut R::T, place: &Place<R::T>) {
@@ -171,11 +239,17 @@ unsafe fn put<R: Register, const NV: usize>(sum: [R; NV], c: *mut R::T, place: &
 
 /// A kernel entry: the only place with a target feature, one arm for each number of rows.
 macro_rules! entry {
-    ($(#[$attr:meta])* $name:ident $vector:ident, $R:ty, $T:ty, $mr:literal, $nv:literal, [$($rows:literal)*]) => {
+    ($(#[$attr:meta])* $name:ident $packing:ident $vector:ident, $R:ty, $T:ty, $mr:literal, $nv:literal, [$($rows:literal)*]) => {
         $(#[$attr])*
         unsafe fn $vector(block: &Block<$T>) {
             // SAFETY: passed on.
             unsafe { vector::rows::<$R>(block) }
+        }
+
+        $(#[$attr])*
+        unsafe fn $packing(kc: usize, a: *const $T, b: *const $T, step: isize, panel: *mut $T, place: &Place<$T>) {
+            // SAFETY: passed on.
+            unsafe { packing::<$R, $mr, $nv>($mr, kc, a, b, step, panel, place) }
         }
 
         $(#[$attr])*
@@ -192,29 +266,32 @@ macro_rules! entry {
 }
 
 #[cfg(target_arch = "x86_64")]
-entry!(#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")] f32_avx512 f32_avx512_row, __m512, f32, 14, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13]);
+entry!(#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")] f32_avx512 f32_avx512_packing f32_avx512_row, __m512, f32, 14, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13]);
 #[cfg(target_arch = "x86_64")]
-entry!(#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")] f64_avx512 f64_avx512_row, __m512d, f64, 14, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13]);
+entry!(#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma,avx2")] f64_avx512 f64_avx512_packing f64_avx512_row, __m512d, f64, 14, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13]);
 #[cfg(target_arch = "x86_64")]
-entry!(#[target_feature(enable = "avx2,fma")] f32_avx2 f32_avx2_row, __m256, f32, 6, 2, [1 2 3 4 5]);
+entry!(#[target_feature(enable = "avx2,fma")] f32_avx2 f32_avx2_packing f32_avx2_row, __m256, f32, 6, 2, [1 2 3 4 5]);
 #[cfg(target_arch = "x86_64")]
-entry!(#[target_feature(enable = "avx2,fma")] f64_avx2 f64_avx2_row, __m256d, f64, 6, 2, [1 2 3 4 5]);
-entry!(f32_portable f32_portable_row, Lane<f32>, f32, 4, 4, [1 2 3]);
-entry!(f64_portable f64_portable_row, Lane<f64>, f64, 4, 4, [1 2 3]);
+entry!(#[target_feature(enable = "avx2,fma")] f64_avx2 f64_avx2_packing f64_avx2_row, __m256d, f64, 6, 2, [1 2 3 4 5]);
+entry!(f32_portable f32_portable_packing f32_portable_row, Lane<f32>, f32, 4, 4, [1 2 3]);
+entry!(f64_portable f64_portable_packing f64_portable_row, Lane<f64>, f64, 4, 4, [1 2 3]);
 
 macro_rules! element {
     (
-        $T:ty, $avx512:ident $row512:ident $nr512:literal, $avx2:ident $row2:ident $nr2:literal,
-        $portable:ident $row:ident, $weave:path, $runs:expr
+        $T:ty, $avx512:ident $packing512:ident $row512:ident $nr512:literal,
+        $avx2:ident $packing2:ident $row2:ident $nr2:literal,
+        $portable:ident $packing:ident $row:ident, $weave:path, $runs:expr
     ) => {
         impl Element for $T {
             fn kernel() -> Kernel<Self> {
                 match isa() {
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => Kernel { mr: 14, nr: $nr512, run: $avx512, rows: $row512, runs: $runs },
+                    Isa::Avx512 => {
+                        Kernel { mr: 14, nr: $nr512, run: $avx512, packing: $packing512, rows: $row512, runs: $runs }
+                    }
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => Kernel { mr: 6, nr: $nr2, run: $avx2, rows: $row2, runs: $runs },
-                    _ => Kernel { mr: 4, nr: 4, run: $portable, rows: $row, runs: None },
+                    Isa::Avx2 => Kernel { mr: 6, nr: $nr2, run: $avx2, packing: $packing2, rows: $row2, runs: $runs },
+                    _ => Kernel { mr: 4, nr: 4, run: $portable, packing: $packing, rows: $row, runs: None },
                 }
             }
             fn plus(self, o: Self) -> Self {
@@ -228,8 +305,8 @@ macro_rules! element {
     };
 }
 
-element!(f32, f32_avx512 f32_avx512_row 32, f32_avx2 f32_avx2_row 16, f32_portable f32_portable_row, super::weave::weave_f32, Some(vector::runs_f32));
-element!(f64, f64_avx512 f64_avx512_row 16, f64_avx2 f64_avx2_row 8, f64_portable f64_portable_row, super::pack::weave_any, None);
+element!(f32, f32_avx512 f32_avx512_packing f32_avx512_row 32, f32_avx2 f32_avx2_packing f32_avx2_row 16, f32_portable f32_portable_packing f32_portable_row, super::weave::weave_f32, Some(vector::runs_f32));
+element!(f64, f64_avx512 f64_avx512_packing f64_avx512_row 16, f64_avx2 f64_avx2_packing f64_avx2_row 8, f64_portable f64_portable_packing f64_portable_row, super::pack::weave_any, None);
 
 /// One element as a register: the portable kernel.
 #[derive(Clone, Copy)]

@@ -268,13 +268,49 @@ impl<T: Element> Call<'_, T> {
             for k0 in ks.clone().step_by(KC) {
                 let block = k0..(k0 + KC).min(ks.end);
                 let packed = &mut packed[..width * block.len()];
-                self.b.pack(js.clone(), block.clone(), self.kernel.nr, packed);
                 let a = &a[height * (k0 - ks.start)..];
                 // SAFETY: passed on.
-                unsafe { self.tiles(0..m, js.clone(), &block, a, packed) };
+                unsafe {
+                    if !self.packing_tiles(m, &js, &block, a, packed) {
+                        self.b.pack(js.clone(), block.clone(), self.kernel.nr, packed);
+                        self.tiles(0..m, js.clone(), &block, a, packed);
+                    }
+                }
             }
             Ok(())
         })
+    }
+
+    /// The tiles of some columns of C for one block of k, the first of each panel of B packing it on the way; whether that
+    /// was done, which it is for whole panels of neighbouring columns.
+    ///
+    /// # Safety
+    /// As [`gemm`], for these columns.
+    unsafe fn packing_tiles(&self, m: usize, js: &Range<usize>, ks: &Range<usize>, a: &[T], packed: &mut [T]) -> bool {
+        let (mr, nr, kc) = (self.kernel.mr, self.kernel.nr, ks.len());
+        let Some(b) = self.b.strided().filter(|b| b.line == 1) else { return false };
+        let biased = self.out.bias.is_none_or(|bias| bias.row == 0 && bias.column == 1);
+        if m < mr || js.len() % nr != 0 || self.out.cs != 1 || !biased {
+            return false;
+        }
+        let out = self.part(ks);
+        for (panel, j) in packed.chunks_exact_mut(nr * kc).zip(js.clone().step_by(nr)) {
+            let b = b.at(j as isize + ks.start as isize * b.step);
+            // SAFETY: the columns are the caller's; the first tile fills the panel, which the others read.
+            unsafe {
+                self.kernel.packing_tile(kc, a, b, panel, out.at(0, j));
+                for r in (mr..m).step_by(mr) {
+                    self.kernel.tile(kc, &a[r * kc..], panel, out.at(r, j), (mr.min(m - r), nr));
+                }
+            }
+        }
+        true
+    }
+
+    /// Where one block of k goes: added to what earlier ones gave, with the bias after the last.
+    fn part(&self, ks: &Range<usize>) -> Output<T> {
+        let accumulate = self.out.accumulate || ks.start > 0;
+        Output { accumulate, bias: self.out.bias.filter(|_| ks.end == self.k), ..self.out }
     }
 
     /// Many rows: B is packed by all threads together, and each task packs the rows of A that it needs.
@@ -344,12 +380,11 @@ impl<T: Element> Call<'_, T> {
     /// As [`gemm`], for this part of C.
     unsafe fn tiles(&self, is: Range<usize>, js: Range<usize>, ks: &Range<usize>, a: &[T], b: &[T]) {
         let (mr, nr, kc) = (self.kernel.mr, self.kernel.nr, ks.len());
+        let out = self.part(ks);
         for c in (0..js.len()).step_by(nr) {
             for r in (0..is.len()).step_by(mr) {
                 let size = (mr.min(is.len() - r), nr.min(js.len() - c));
-                let out = self.out.at(is.start + r, js.start + c);
-                let bias = out.bias.filter(|_| ks.end == self.k);
-                let out = Output { accumulate: out.accumulate || ks.start > 0, bias, ..out };
+                let out = out.at(is.start + r, js.start + c);
                 // SAFETY: the tile lies within C and is the caller's; panels are packed for kc steps.
                 unsafe { self.kernel.tile(kc, &a[r * kc..], &b[c * kc..], out, size) };
             }

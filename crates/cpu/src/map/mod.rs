@@ -109,10 +109,10 @@ fn arithmetic(function: Loop, compute: Compute, inputs: &[&Array], y: &mut Array
     Ok(())
 }
 
-/// Runs the loop where no plan is needed, and says whether it could: all operands contiguous and of the compute type,
-/// each of the output's shape or of one element.
+/// Runs the loop where no plan is needed, and says whether it could: all operands of the compute type, each contiguous and
+/// of the output's shape, or one element that repeats.
 fn flat(function: Loop, compute: Compute, inputs: &[&Array], y: &mut Array) -> Result<bool> {
-    let single = |x: &Array| x.shape().iter().all(|&n| n == 1);
+    let single = |x: &Array| x.layout().is_one_element();
     let fits =
         |x: &Array| compute.is(x.dtype()) && (single(x) || (x.shape() == y.shape() && x.layout().is_contiguous()));
     if !compute.is(y.dtype()) || !y.layout().is_contiguous() || !inputs.iter().all(|x| fits(x)) {

@@ -22,8 +22,8 @@ pub(crate) fn reduced(shape: &Shape, dims: &Dims, keepdim: bool) -> Shape {
 /// A reduced value spread over the shape it came from (as a view).
 pub(crate) fn spread<V: Value>(y: &V, dims: &Dims, shape: &Shape) -> Result<V> {
     let kept = reduced(shape, dims, true);
-    let y = if y.meta().shape == kept { y.clone() } else { y.reshape(kept)? };
-    y.expand(shape)
+    let given = y.meta().shape;
+    if given.is_empty() || given == kept { y.expand(shape) } else { y.reshape(kept)?.expand(shape) }
 }
 
 pub(crate) fn lower(op: Fold, axes: &Axes, x: &[Meta]) -> Lowering {
