@@ -2,9 +2,9 @@
 
 /// The README's program is tested as documentation of the facade; here its settings table is held against the code.
 #[test]
-fn the_readme_names_every_setting() {
+fn the_docs_name_every_setting() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let docs = ["README.md", "CONTRIBUTING.md"].map(|name| std::fs::read_to_string(root.join(name)).unwrap()).concat();
     let mut folders = vec![root.join("crates")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -21,7 +21,11 @@ fn the_readme_names_every_setting() {
             let text = std::fs::read_to_string(&path).unwrap();
             for (at, _) in text.match_indices("\"ESKER_") {
                 let name: String = text[at + 1..].chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
-                assert!(readme.contains(&name), "README.md does not name {name} ({})", path.display());
+                assert!(
+                    docs.contains(&name),
+                    "neither README.md nor CONTRIBUTING.md names {name} ({})",
+                    path.display()
+                );
             }
         }
     }

@@ -154,6 +154,10 @@ unsafe fn tile<R: Register, const ROWS: usize, const NV: usize>(
     // SAFETY: the caller vouches for the panels and for `ROWS` rows of `width` elements of C.
     unsafe {
         let mut sum = [[R::zero(); NV]; ROWS];
+        each_row!(i < ROWS => {
+            let c = place.c.wrapping_offset(i as isize * place.rs).cast_const();
+            each_column!(v < NV => { prefetch(c.wrapping_add(v * R::N)); });
+        });
         for _ in 0..kc {
             let mut right = [R::zero(); NV];
             each_column!(v < NV => { right[v] = R::load(b.add(v * R::N)); });
