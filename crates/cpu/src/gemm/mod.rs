@@ -290,7 +290,7 @@ impl<T: Element> Call<'_, T> {
         let (mr, nr, kc) = (self.kernel.mr, self.kernel.nr, ks.len());
         let Some(b) = self.b.strided().filter(|b| b.line == 1) else { return false };
         let biased = self.out.bias.is_none_or(|bias| bias.row == 0 && bias.column == 1);
-        if m < mr || js.len() % nr != 0 || self.out.cs != 1 || !biased {
+        if m < mr || !js.len().is_multiple_of(nr) || self.out.cs != 1 || !biased {
             return false;
         }
         let out = self.part(ks);
