@@ -106,7 +106,8 @@ fn unspecified(op: &Op, x: &[Array]) -> Option<&'static str> {
             Some("ONNX does not say what the mean of nothing is")
         }
         Op::Mean(_) | Op::Standardize(_) | Op::StandardizeChannels(_) => {
-            values.is_empty().then_some("ONNX does not say what the mean of nothing is")
+            let empty = x.first().is_some_and(|x| x.shape().numel() == 0);
+            empty.then_some("ONNX does not say what the mean of nothing is")
         }
         _ => None,
     }
