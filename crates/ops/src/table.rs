@@ -262,6 +262,10 @@ fn next<V>(outs: &mut impl Iterator<Item = V>) -> Result<V> {
     outs.next().ok_or_else(|| Error::kernel("an op returned fewer outputs than its row says"))
 }
 
-fn one<V>(outs: Outs<V>) -> Result<V> {
-    next(&mut outs.into_iter())
+#[inline]
+fn one<V>(mut outs: Outs<V>) -> Result<V> {
+    match outs.len() {
+        0 | 1 => outs.pop().ok_or_else(|| Error::kernel("an op returned fewer outputs than its row says")),
+        _ => Ok(outs.swap_remove(0)),
+    }
 }
