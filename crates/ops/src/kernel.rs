@@ -305,13 +305,18 @@ pub enum Row {
     /// `(x, weight [n], bias [n]) -> (y, mean, rstd)`: (x - mean) * rstd * weight + bias; mean and rstd have size 1 in the last
     /// dimension, and are f32 for half types.
     Normalize {
+        /// Whether the row's mean is taken off; else `mean` is 0.
+        centre: bool,
         /// Added to the variance.
         eps: F64Bits,
     },
     /// `(x, weight [n], mean, rstd, dy) -> (dx, dweight [n], dbias [n])`: with `y = (x - mean) * rstd` and
     /// `d = dy * weight`, dx is `rstd * (d - mean(d) - y * mean(d * y))`; dweight the sum over the rows of `dy * y`, dbias
     /// that of dy.
-    NormalizeGrad,
+    NormalizeGrad {
+        /// Whether the mean is the row's own; else `mean(d)` is left out.
+        centre: bool,
+    },
     /// `(x, y, dy) -> dx`: the elements of x equal to y share dy; y and dy have size 1 in the last dimension.
     ExtremeGrad,
     /// `(x [n, c], i64 target [n]) -> (loss [n], lse [n])`: -log softmax at the target; 0 where target is `ignore`.

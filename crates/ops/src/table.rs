@@ -187,11 +187,11 @@ macro_rules! op_rows {
             LogSoftmax log_softmax (input; dim: i64) -> 1;
             /// Gradient of log-softmax over the last dimension: `(y, dy)`.
             LogSoftmaxGrad log_softmax_grad (y, dy;) -> 1 as internal;
-            /// Rows of the last dimension to mean 0 and variance 1, then by weight and bias, a number for each column:
-            /// `(y, mean, rstd)`.
-            Standardize standardize (x, weight, bias; eps: F64Bits) -> 3 as internal;
+            /// Rows of the last dimension to mean 0 and variance 1 (or, without `centre`, to a mean square of 1), then by
+            /// weight and bias, a number for each column: `(y, mean, rstd)`.
+            Standardize standardize (x, weight, bias; centre: bool, eps: F64Bits) -> 3 as internal;
             /// Gradients of `standardize`: `(x, weight, mean, rstd, dy)` to those of x, weight and bias.
-            StandardizeGrad standardize_grad (x, weight, mean, rstd, dy;) -> 3 as internal;
+            StandardizeGrad standardize_grad (x, weight, mean, rstd, dy; centre: bool) -> 3 as internal;
             /// Channels of `[n, c, ..]`, or groups of them, to mean 0 and variance 1, then by weight and bias, a number for
             /// each channel: `(y, mean, variance)`.
             StandardizeChannels standardize_channels (

@@ -60,16 +60,16 @@ fn run_as<T: Real>(row: &Row, x: &[Array], y: &mut [Array]) -> Result<()> {
             let (y, dy, dx) = (source(y), source(dy), target(dx)?);
             over_rows(rows, 4 * n, &|rows| softmax::Backward::<T> { y, dy, dx, rows, n, log });
         }
-        (Row::Normalize { eps }, [x, weight, bias], [y, mean, rstd]) => {
+        (Row::Normalize { centre, eps }, [x, weight, bias], [y, mean, rstd]) => {
             let (x, y, mean, rstd) = (source(x), target(y)?, target(mean)?, target(rstd)?);
-            let (weight, bias, eps) = (source(weight), source(bias), eps.get());
-            over_rows(rows, 4 * n, &|rows| norm::Forward::<T> { x, weight, bias, y, mean, rstd, rows, n, eps });
+            let (weight, bias, centre, eps) = (source(weight), source(bias), *centre, eps.get());
+            over_rows(rows, 4 * n, &|rows| norm::Forward::<T> { x, weight, bias, y, mean, rstd, rows, n, centre, eps });
         }
-        (Row::NormalizeGrad, [x, weight, mean, rstd, dy], [dx, dweight, dbias]) => {
+        (Row::NormalizeGrad { centre }, [x, weight, mean, rstd, dy], [dx, dweight, dbias]) => {
             let (x, weight, dy, dx) = (source(x), source(weight), source(dy), target(dx)?);
             let statistics = (source(mean), source(rstd));
             norm_grad::run::<T>(
-                norm_grad::Grad { x, weight, statistics, dy, dx, rows, n },
+                norm_grad::Grad { x, weight, statistics, dy, dx, rows, n, centre: *centre },
                 target(dweight)?,
                 target(dbias)?,
             );

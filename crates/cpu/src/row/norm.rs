@@ -1,4 +1,4 @@
-//! Normalisation of rows to mean 0 and variance 1, then by a weight and a bias.
+//! Normalisation of rows to mean 0 and variance 1, or to a mean square of 1, then by a weight and a bias.
 
 use std::ops::Range;
 
@@ -18,6 +18,8 @@ pub(super) struct Forward<T> {
     pub(super) rstd: Shared<T>,
     pub(super) rows: Range<usize>,
     pub(super) n: usize,
+    /// Whether the mean is taken off.
+    pub(super) centre: bool,
     pub(super) eps: f64,
 }
 
@@ -30,7 +32,7 @@ impl<T: Real> RealTask<T> for Forward<T> {
             let (x, y) = (self.x.at(row * n).cast_const(), self.y.at(row * n));
             // SAFETY: the caller vouches that the row lies within x and y, and its number within the statistics.
             unsafe {
-                let all = moments::<V>(x, n);
+                let all = if self.centre { moments::<V>(x, n) } else { about_zero::<V>(x, n) };
                 let (mean, rstd) = (T::from_f64(all.mean), 1.0 / (all.squares / n as f64 + self.eps).sqrt());
                 (*self.mean.at(row), *self.rstd.at(row)) = (mean, T::from_f64(rstd));
                 // What rounding took from the mean.
@@ -72,4 +74,25 @@ unsafe fn moments<V: RealLanes<E: Real>>(x: *const V::E, n: usize) -> Moments {
         }
     }
     all
+}
+
+/// As [`moments`], as if the mean were 0.
+///
+/// # Safety
+/// As [`moments`].
+#[inline(always)]
+unsafe fn about_zero<V: RealLanes<E: Real>>(x: *const V::E, n: usize) -> Moments {
+    let mut squares = 0.0;
+    for start in (0..n).step_by(BLOCK) {
+        // SAFETY: the caller vouches for the row.
+        unsafe {
+            let (x, mut acc) = (x.add(start), four::<V>(V::E::ZERO));
+            sweep!(BLOCK.min(n - start), |at, m, j| {
+                let v = get::<V>(x.add(at), m, V::E::ZERO);
+                acc[j] = v.mul_add(v, acc[j]);
+            });
+            squares += total(acc);
+        }
+    }
+    Moments { count: n as f64, mean: 0.0, squares }
 }

@@ -21,6 +21,8 @@ pub(super) struct Grad<T> {
     pub(super) dx: Shared<T>,
     pub(super) rows: usize,
     pub(super) n: usize,
+    /// Whether means are the rows' own.
+    pub(super) centre: bool,
 }
 
 /// Computes all three gradients.
@@ -62,6 +64,7 @@ impl<T: Real> RealTask<T> for Block<T> {
                 let row =
                     Row { x, dy, weight: weight.at(0), mean: V::splat(*mean.at(row)), rstd: V::splat(*rstd.at(row)) };
                 let (plain, along) = row.sums(n, self.dweight, self.dbias);
+                let plain = if self.grad.centre { plain } else { 0.0 };
                 let (plain, along) = (T::from_f64(plain / n as f64), T::from_f64(-along / n as f64));
                 let (plain, along) = (V::splat(plain), V::splat(along));
                 sweep!(n, |at, m, _j| {

@@ -99,7 +99,7 @@ fn normalize_and_gradient() {
             }
             for x in layouts(&x) {
                 let mut got = [out(dtype, shape), out(stat, &[count, 1]), out(stat, &[count, 1])];
-                super::run(&Row::Normalize { eps: F64Bits::new(eps) }, &[&x, &w, &b], &mut got).unwrap();
+                super::run(&Row::Normalize { centre: true, eps: F64Bits::new(eps) }, &[&x, &w, &b], &mut got).unwrap();
                 near(&got[0], &want, "normalize");
                 near(&got[1], &means, "mean");
                 near(&got[2], &rstds, "rstd");
@@ -120,7 +120,7 @@ fn normalize_and_gradient() {
                 }
             }
             let mut got = [out(dtype, shape), out(dtype, &[n]), out(dtype, &[n])];
-            super::run(&Row::NormalizeGrad, &[&x, &w, &mean, &rstd, &dy], &mut got).unwrap();
+            super::run(&Row::NormalizeGrad { centre: true }, &[&x, &w, &mean, &rstd, &dy], &mut got).unwrap();
             near(&got[0], &dx, "dx");
             near(&got[1], &dw, "dweight");
             near(&got[2], &db, "dbias");
@@ -195,9 +195,9 @@ fn bits_are_the_same_everywhere() {
             all.extend(run(&Row::ExtremeGrad, &[&x, &top, &top], &[shape]));
             let (w, stat) = (seeded(dtype, &[5000], 6), seeded(dtype, &[37, 1], 7));
             let eps = F64Bits::new(1e-5);
-            all.extend(run(&Row::Normalize { eps }, &[&x, &w, &w], &[shape, &[37, 1], &[37, 1]]));
+            all.extend(run(&Row::Normalize { centre: true, eps }, &[&x, &w, &w], &[shape, &[37, 1], &[37, 1]]));
             let mut grads = [out(dtype, shape), out(dtype, &[5000]), out(dtype, &[5000])];
-            super::run(&Row::NormalizeGrad, &[&x, &w, &stat, &stat, &dy], &mut grads).unwrap();
+            super::run(&Row::NormalizeGrad { centre: true }, &[&x, &w, &stat, &stat, &dy], &mut grads).unwrap();
             all.extend(grads);
             all
         });

@@ -170,20 +170,26 @@ fn need_shape<V: Value>(v: Option<&V>, name: &str, sizes: &Shape) -> Result<()> 
     }
 }
 
+/// What lies behind the first `front` dimensions normalised, times `weight` plus `bias` where they are there.
+fn rows<V: Value>(x: &V, weight: Option<&V>, bias: Option<&V>, front: usize, centre: bool, eps: f64) -> Result<V> {
+    let meta = x.meta();
+    let n = meta.shape[front..].iter().product();
+    let [x, weight, bias] = alike(x, weight, bias, n)?;
+    let y = if front + 1 == meta.shape.len() {
+        x.standardize(&weight, &bias, centre, eps)?.0
+    } else {
+        let rows: Vec<usize> = meta.shape[..front].iter().copied().chain([n]).collect();
+        x.reshape(&rows[..])?.standardize(&weight, &bias, centre, eps)?.0.reshape(meta.shape)?
+    };
+    to(&y, meta.dtype)
+}
+
 function! { LayerNorm |op, x; weight, bias| {
     let meta = x.meta();
     let (front, sizes) = lead(&meta, &op.normalized_shape)?;
     need_shape(weight, "the weight", &sizes)?;
     need_shape(bias, "the bias", &sizes)?;
-    let [x, weight, bias] = alike(x, weight, bias, sizes.numel())?;
-    let y = match sizes.len() {
-        1 => x.standardize(&weight, &bias, op.eps)?.0,
-        _ => {
-            let rows: Vec<usize> = meta.shape[..front].iter().copied().chain([sizes.numel()]).collect();
-            x.reshape(&rows[..])?.standardize(&weight, &bias, op.eps)?.0.reshape(meta.shape)?
-        }
-    };
-    to(&y, meta.dtype)?
+    rows(x, weight, bias, front, true, op.eps.get())?
 }, onnx |op, cx| {
     let (front, sizes) = lead(&cx.x[0], &op.normalized_shape).ok()?;
     (cx.opset >= 17 && one_dtype(cx)).then(|| {
@@ -205,15 +211,7 @@ function! { RmsNorm |op, x; weight| {
         DType::F32 => f64::from(f32::EPSILON),
         _ => f64::EPSILON,
     };
-    let dtype = wide(meta.dtype);
-    let eps = V::scalar(op.eps.get().map_or(epsilon, |e| e.get()), dtype, meta.device)?;
-    let dims: Vec<i64> = (front as i64..meta.shape.len() as i64).collect();
-    let x = to(x, dtype)?;
-    let mut y = x.mul(&x.square()?.mean(&dims[..], true)?.add(&eps)?.rsqrt()?)?;
-    if let Some(weight) = weight {
-        y = y.mul(&to(weight, dtype)?)?;
-    }
-    to(&y, meta.dtype)?
+    rows(x, weight, None, front, false, op.eps.get().map_or(epsilon, |e| e.get()))?
 } }
 
 function! { LocalResponseNorm |op, x| {

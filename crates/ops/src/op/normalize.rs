@@ -65,7 +65,7 @@ impl OpRule for Standardize {
     }
 
     fn lower(&self, _: &[Meta]) -> Lowering {
-        Lowering::Kernel(Kernel::Row(Row::Normalize { eps: self.eps }))
+        Lowering::Kernel(Kernel::Row(Row::Normalize { centre: self.centre, eps: self.eps }))
     }
 
     fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<Outs<V>>> {
@@ -74,9 +74,13 @@ impl OpRule for Standardize {
             let dtype = x.meta().dtype;
             let wide = wide(dtype);
             let x = to(x, wide)?;
-            let mean = x.mean(-1, true)?;
-            let centred = x.sub(&mean)?;
             let scalar = |v: f64| V::scalar(v, wide, x.meta().device);
+            let (mean, centred) = if self.centre {
+                let mean = x.mean(-1, true)?;
+                (mean.clone(), x.sub(&mean)?)
+            } else {
+                (scalar(0.0)?.expand(statistics(&x.meta())?.shape)?, x.clone())
+            };
             let deviation = centred.square()?.mean(-1, true)?.add(&scalar(self.eps.get())?)?.sqrt()?;
             let rstd = scalar(1.0)?.div(&deviation)?;
             let y = centred.mul(&rstd)?.mul(&to(weight, wide)?)?.add(&to(bias, wide)?)?;
@@ -93,7 +97,7 @@ impl OpRule for Standardize {
         if of_statistics {
             return crate::compose_vjp(self, cx);
         }
-        let (dx, dweight, dbias) = cx.x(0)?.standardize_grad(cx.x(1)?, cx.y(1)?, cx.y(2)?, cx.dy()?)?;
+        let (dx, dweight, dbias) = cx.x(0)?.standardize_grad(cx.x(1)?, cx.y(1)?, cx.y(2)?, cx.dy()?, self.centre)?;
         let mut all = [Some(dx), Some(dweight), Some(dbias)];
         cx.needs.iter().zip(&mut all).map(|(&needs, d)| Ok(d.take().filter(|_| needs))).collect()
     }
@@ -135,7 +139,7 @@ impl OpRule for StandardizeGrad {
     }
 
     fn lower(&self, _: &[Meta]) -> Lowering {
-        Lowering::Kernel(Kernel::Row(Row::NormalizeGrad))
+        Lowering::Kernel(Kernel::Row(Row::NormalizeGrad { centre: self.centre }))
     }
 
     fn compose<V: Value>(&self, x: &[&V]) -> Option<Result<Outs<V>>> {
@@ -147,7 +151,8 @@ impl OpRule for StandardizeGrad {
             let y = x.sub(mean)?.mul(rstd)?;
             let scaled = dy.mul(&weight)?;
             let along = y.mul(&scaled.mul(&y)?.mean(-1, true)?)?;
-            let dx = scaled.sub(&scaled.mean(-1, true)?)?.sub(&along)?.mul(rstd)?;
+            let flat = if self.centre { scaled.sub(&scaled.mean(-1, true)?)? } else { scaled };
+            let dx = flat.sub(&along)?.mul(rstd)?;
             let (dweight, dbias) = (over_rows(&dy.mul(&y)?)?, over_rows(&dy)?);
             Ok(smallvec![to(&dx, dtype)?, to(&dweight, dtype)?, to(&dbias, dtype)?])
         })())
@@ -182,18 +187,22 @@ mod spec {
     impl OpSpec for Standardize {
         fn reference(&self, x: &[RefArray]) -> Vec<RefArray> {
             let [x, weight, bias] = x else { return vec![] };
-            let eps = self.eps.get();
+            let (eps, centre) = (self.eps.get(), self.centre);
+            let moments = move |line: &[f64]| match centre {
+                true => moments(line, eps),
+                false => (0.0, 1.0 / (line.iter().map(|x| x * x).sum::<f64>() / line.len() as f64 + eps).sqrt()),
+            };
             let axis = x.shape.len() - 1;
             let y = x.lines(axis, |line| {
-                let (mean, rstd) = moments(line, eps);
+                let (mean, rstd) = moments(line);
                 line.iter().enumerate().map(|(i, x)| (x - mean) * rstd * weight.data[i] + bias.data[i]).collect()
             });
-            let of = |f: fn((f64, f64)) -> f64| x.fold(&[axis], true, |line| f(moments(line, eps)));
+            let of = |f: fn((f64, f64)) -> f64| x.fold(&[axis], true, |line| f(moments(line)));
             vec![y, of(|m| m.0), of(|m| m.1)]
         }
 
         fn samples() -> Vec<Sample> {
-            let op = Standardize { eps: EPS };
+            let op = Standardize { centre: true, eps: EPS };
             let param = |shape: &[usize]| real_in(&[last(shape)], 0.5, 2.0);
             let new = |shape: &[usize]| Sample::new(op, [real(shape), param(shape), real(&[last(shape)])]);
             let mut out: Vec<Sample> =
@@ -201,7 +210,10 @@ mod spec {
             let equal =
                 [values(&[2, 2], &[3.0, 3.0, -1.0, -1.0]), values(&[2], &[5.0, 7.0]), values(&[2], &[1.0, -2.0])];
             let known: [&[f64]; 3] = [&[1.0, -2.0, 1.0, -2.0], &[3.0, -1.0], &[2.0, 2.0]];
-            out.push(Sample::new(Standardize { eps: 0.25.into() }, equal).known(&known, "by hand: no variance"));
+            out.push(
+                Sample::new(Standardize { centre: true, eps: 0.25.into() }, equal)
+                    .known(&known, "by hand: no variance"),
+            );
             let far = [real_in(&[2, 40], 1000.0, 1004.0), param(&[40]), real(&[40])];
             let note = "the mean is far from 0: the variance must not cancel";
             let wide = Dtypes::Only(&[DType::F32, DType::F64]);
@@ -210,8 +222,16 @@ mod spec {
             // mean 0, variance 5.
             let y =
                 [-1.341_640_786_499_873_8, -0.447_213_595_499_957_9, 1.341_640_786_499_873_8, 0.447_213_595_499_957_9];
-            let exact = Sample::new(Standardize { eps: 0.0.into() }, halves);
+            let exact = Sample::new(Standardize { centre: true, eps: 0.0.into() }, halves);
             out.push(exact.known(&[&y, &[0.0], &[0.447_213_595_499_957_9]], "mpmath 1.3: multiples of 1 / sqrt(5)"));
+            let around_zero = Standardize { centre: false, eps: EPS };
+            for s in [&[2, 5][..], &[3, 67], &[2, 0]] {
+                let sample = Sample::new(around_zero, [real(s), param(s), real(&[last(s)])]);
+                out.push(if s.contains(&0) { sample.rough() } else { sample });
+            }
+            let squares = [values(&[1, 2], &[1.0, 7.0]), values(&[2], &[5.0, 10.0]), values(&[2], &[1.0, 0.0])];
+            let root = Sample::new(Standardize { centre: false, eps: 0.0.into() }, squares);
+            out.push(root.known(&[&[2.0, 14.0], &[0.0], &[0.2]], "by hand: the root of the mean square is 5"));
             let (a, three, two): (Input, Input, Input) = (real(&[2, 3]), real(&[3]), real(&[2]));
             out.push(Sample::new(op, [a.clone(), two.clone(), three.clone()]).fails("Shape", "the weight's size"));
             out.push(Sample::new(op, [a.clone(), three.clone(), two]).fails("Shape", "the bias's size"));
@@ -234,7 +254,9 @@ mod spec {
             let dx = |at: usize| {
                 let (row, j) = (at / n, at % n);
                 let (y, dy) = (&y[row * n..][..n], &dy.data[row * n..][..n]);
-                let slope = |i: usize| f64::from(u8::from(i == j)) - (1.0 + y[i] * y[j]) / n as f64;
+                let slope = |i: usize| {
+                    f64::from(u8::from(i == j)) - (f64::from(u8::from(self.centre)) + y[i] * y[j]) / n as f64
+                };
                 rstd.data[row] * (0..n).map(|i| dy[i] * weight.data[i] * slope(i)).sum::<f64>()
             };
             let (mut dweight, mut dbias) = (vec![0.0; n], vec![0.0; n]);
@@ -252,10 +274,12 @@ mod spec {
                 shape.iter_mut().last().into_iter().for_each(|n| *n = 1);
                 real_in(&shape, 0.5, 2.0)
             };
-            let op = StandardizeGrad {};
+            let op = StandardizeGrad { centre: true };
             let full = Dtypes::Only(&[DType::F32, DType::F64]);
             let all = |s: &[usize]| [real(s), real(&[last(s)]), stat(s), stat(s), real(s)];
             let mut out: Vec<Sample> = SHAPES.iter().map(|s| Sample::new(op, all(s)).on(full)).collect();
+            let around_zero = StandardizeGrad { centre: false };
+            out.extend([&[2, 5][..], &[3, 67]].map(|s| Sample::new(around_zero, all(s)).on(full)));
             let [x, w, mean, rstd, dy] = all(&[2, 35]);
             let half = [x, w, mean.of(DType::F32), rstd.of(DType::F32), dy];
             out.push(Sample::new(op, half).on(Dtypes::Only(&[DType::F16, DType::BF16])));
