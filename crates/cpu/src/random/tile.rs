@@ -8,8 +8,8 @@ use esker_tensor::philox::{Key, blocks};
 use crate::isa::{Isa, isa};
 use crate::vector::{Lane32, cos_sin_turns, log_of};
 
-/// Blocks of a tile.
-const BLOCKS: usize = 16;
+/// Blocks of a tile: more than a register has, so that some are at work while others wait.
+const BLOCKS: usize = 32;
 /// Elements of a tile: word `i % 4` of block `i / 4` is that of element `i`.
 pub(super) const TILE: usize = 4 * BLOCKS;
 
@@ -36,7 +36,7 @@ impl Draw for Word {
     unsafe fn tile<L: Lane32>(words: &Words) -> [u32; TILE] {
         let mut out = [0; TILE];
         for at in (0..BLOCKS).step_by(L::N) {
-            // SAFETY: registers have 16 elements at most and divide 16, so that each lies within the lists, and four of
+            // SAFETY: registers have 16 elements at most, and divide 32, so that each lies within the lists, and four of
             // them within the tile. They are moved as they are, though they be no numbers.
             unsafe {
                 let [a, b, c, d] = words;
