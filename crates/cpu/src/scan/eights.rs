@@ -1,20 +1,23 @@
-//! Running sums of floats along the innermost dimension, eight elements at a time.
+//! Running sums of floats along the innermost dimension, sixteen elements at a time.
 //!
-//! A line goes in eights from where it starts, the last filled up with zeros. In each half of one, an element adds the one
-//! before it, then the sum two before; the second half adds the sum of the first. What the eights before sum to comes on top:
-//! that is kept in f64, so that roundings do not grow with the sum. An f32 sum of numbers of one sign is off by one unit in
-//! the last place, and by a little for what was rounded within eights.
+//! A line goes in sixteens from where it starts, the last filled up with zeros. In each quarter of one, an element adds the one
+//! before it, then the sum two before; the second and the fourth quarter add the sum of the one before, then the second half
+//! that of the first. What the sixteens before sum to comes on top: that is kept in f64, so that roundings do not grow with the
+//! sum. An f32 sum of numbers of one sign is off by one unit in the last place, and by a little for what was rounded within
+//! sixteens.
 
 use std::ops::Range;
 
 use crate::isa::{self, Isa};
 use crate::operand::{Shared, parallel};
 
-/// Elements in a step.
+/// Elements of a half.
 const EIGHT: usize = 8;
+/// Elements in a step.
+const SIXTEEN: usize = 2 * EIGHT;
 
-/// Eights whose sums are found side by side, so that one need not wait for another.
-const ABREAST: usize = 8;
+/// Sixteens whose sums are found side by side, so that one need not wait for another.
+const ABREAST: usize = 4;
 
 /// Eight floats.
 ///
@@ -24,16 +27,22 @@ const ABREAST: usize = 8;
 #[allow(clippy::missing_safety_doc, reason = "stated once for the trait")]
 trait Eights: Copy {
     type E: Copy + Default;
+    /// Registers that the methods need.
+    type Hidden: Copy;
+    /// Those, hidden from the compiler, which would undo what it knows them to do.
+    unsafe fn hidden() -> Self::Hidden;
     unsafe fn splat(v: f64) -> Self;
     unsafe fn load(p: *const Self::E) -> Self;
     unsafe fn store(self, p: *mut Self::E);
-    /// The sum with another; `one` holds ones, for a processor that has more multipliers than adders.
-    unsafe fn plus(self, o: Self, one: Self) -> Self;
+    /// The sum with another: a product with one, where multipliers would be idle.
+    unsafe fn plus(self, o: Self, hidden: Self::Hidden) -> Self;
     /// In each half, the elements `K` places on (1 or 2), behind zeros.
     unsafe fn shifted<const K: usize>(self) -> Self;
     /// The last element of the first half, behind a half of zeros.
     unsafe fn carried(self) -> Self;
     unsafe fn last(self) -> f64;
+    /// The last element in all places.
+    unsafe fn last_everywhere(self, hidden: Self::Hidden) -> Self;
     /// The last element first.
     unsafe fn turned(self) -> Self;
 }
@@ -42,6 +51,9 @@ macro_rules! plain {
     ($($E:ty)*) => {$(
         impl Eights for [$E; EIGHT] {
             type E = $E;
+            type Hidden = ();
+            #[inline(always)]
+            unsafe fn hidden() {}
             #[inline(always)]
             unsafe fn splat(v: f64) -> Self {
                 [v as $E; EIGHT]
@@ -57,7 +69,7 @@ macro_rules! plain {
                 unsafe { p.cast::<Self>().write_unaligned(self) }
             }
             #[inline(always)]
-            unsafe fn plus(self, o: Self, _: Self) -> Self {
+            unsafe fn plus(self, o: Self, (): ()) -> Self {
                 std::array::from_fn(|i| self[i] + o[i])
             }
             #[inline(always)]
@@ -71,6 +83,10 @@ macro_rules! plain {
             #[inline(always)]
             unsafe fn last(self) -> f64 {
                 f64::from(self[EIGHT - 1])
+            }
+            #[inline(always)]
+            unsafe fn last_everywhere(self, (): ()) -> Self {
+                [self[EIGHT - 1]; EIGHT]
             }
             #[inline(always)]
             unsafe fn turned(mut self) -> Self {
@@ -95,6 +111,12 @@ mod x86 {
 
     impl Eights for __m256 {
         type E = f32;
+        /// Ones, and the place of the last element.
+        type Hidden = (__m256, __m256i);
+        #[inline(always)]
+        unsafe fn hidden() -> Self::Hidden {
+            unsafe { std::hint::black_box((_mm256_set1_ps(1.0), _mm256_set1_epi32(7))) }
+        }
         #[inline(always)]
         unsafe fn splat(v: f64) -> Self {
             unsafe { _mm256_set1_ps(v as f32) }
@@ -108,7 +130,7 @@ mod x86 {
             unsafe { _mm256_storeu_ps(p, self) }
         }
         #[inline(always)]
-        unsafe fn plus(self, o: Self, one: Self) -> Self {
+        unsafe fn plus(self, o: Self, (one, _): Self::Hidden) -> Self {
             unsafe { _mm256_fmadd_ps(self, one, o) }
         }
         #[inline(always)]
@@ -130,6 +152,10 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn last_everywhere(self, (_, last): Self::Hidden) -> Self {
+            unsafe { _mm256_permutevar8x32_ps(self, last) }
+        }
+        #[inline(always)]
         unsafe fn turned(self) -> Self {
             unsafe { _mm256_permutevar8x32_ps(self, _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0)) }
         }
@@ -137,6 +163,12 @@ mod x86 {
 
     impl Eights for [__m256d; 2] {
         type E = f64;
+        /// Ones.
+        type Hidden = __m256d;
+        #[inline(always)]
+        unsafe fn hidden() -> __m256d {
+            unsafe { std::hint::black_box(_mm256_set1_pd(1.0)) }
+        }
         #[inline(always)]
         unsafe fn splat(v: f64) -> Self {
             unsafe { [_mm256_set1_pd(v); 2] }
@@ -153,8 +185,8 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn plus(self, o: Self, one: Self) -> Self {
-            unsafe { [_mm256_fmadd_pd(self[0], one[0], o[0]), _mm256_fmadd_pd(self[1], one[1], o[1])] }
+        unsafe fn plus(self, o: Self, one: __m256d) -> Self {
+            unsafe { [_mm256_fmadd_pd(self[0], one, o[0]), _mm256_fmadd_pd(self[1], one, o[1])] }
         }
         #[inline(always)]
         unsafe fn shifted<const K: usize>(self) -> Self {
@@ -179,6 +211,10 @@ mod x86 {
                 let high = _mm256_extractf128_pd::<1>(self[1]);
                 _mm_cvtsd_f64(_mm_unpackhi_pd(high, high))
             }
+        }
+        #[inline(always)]
+        unsafe fn last_everywhere(self, _: __m256d) -> Self {
+            unsafe { [_mm256_permute4x64_pd::<0b11_11_11_11>(self[1]); 2] }
         }
         #[inline(always)]
         unsafe fn turned(self) -> Self {
@@ -266,64 +302,72 @@ impl<T: Copy + Default> Lines<T> {
 unsafe fn line<E: Eights, const REVERSE: bool>(x: *const E::E, y: *mut E::E, n: usize) {
     // SAFETY: the caller vouches for the line and the instruction set.
     unsafe {
-        // Hidden, since a product with a known one would be left out again.
-        let one = std::hint::black_box(E::splat(1.0));
+        let hidden = E::hidden();
         let (mut before, mut i) = (0.0, 0);
-        let at = |i: usize| if REVERSE { n - EIGHT - i } else { i };
-        while i + ABREAST * EIGHT <= n {
-            eights::<E, ABREAST, REVERSE>(&mut before, one, x, y, std::array::from_fn(|k| at(i + k * EIGHT)));
-            i += ABREAST * EIGHT;
+        let at = |i: usize| if REVERSE { n - SIXTEEN - i } else { i };
+        while i + ABREAST * SIXTEEN <= n {
+            sixteens::<E, ABREAST, REVERSE>(&mut before, hidden, x, y, std::array::from_fn(|k| at(i + k * SIXTEEN)));
+            i += ABREAST * SIXTEEN;
         }
-        while i + EIGHT <= n {
-            eights::<E, 1, REVERSE>(&mut before, one, x, y, [at(i)]);
-            i += EIGHT;
+        while i + SIXTEEN <= n {
+            sixteens::<E, 1, REVERSE>(&mut before, hidden, x, y, [at(i)]);
+            i += SIXTEEN;
         }
         let m = n - i;
         if m > 0 {
             // The rest lies at the end, or at the start of a line summed from its end.
-            let (at, place) = if REVERSE { (0, EIGHT - m) } else { (i, 0) };
-            let (mut from, mut to) = ([E::E::default(); EIGHT], [E::E::default(); EIGHT]);
+            let (at, place) = if REVERSE { (0, SIXTEEN - m) } else { (i, 0) };
+            let (mut from, mut to) = ([E::E::default(); SIXTEEN], [E::E::default(); SIXTEEN]);
             std::ptr::copy_nonoverlapping(x.add(at), from.as_mut_ptr().add(place), m);
-            eights::<E, 1, REVERSE>(&mut before, one, from.as_ptr(), to.as_mut_ptr(), [0]);
+            sixteens::<E, 1, REVERSE>(&mut before, hidden, from.as_ptr(), to.as_mut_ptr(), [0]);
             std::ptr::copy_nonoverlapping(to.as_ptr().add(place), y.add(at), m);
         }
     }
 }
 
-/// Eights of a line that follow on each other, from the places `at`; what lies before them summed to `before`.
+/// Sixteens of a line that follow on each other, from the places `at`; what lies before them summed to `before`.
 ///
 /// # Safety
 /// As [`Eights`].
 #[inline(always)]
-unsafe fn eights<E: Eights, const N: usize, const REVERSE: bool>(
+unsafe fn sixteens<E: Eights, const N: usize, const REVERSE: bool>(
     before: &mut f64,
-    one: E,
+    hidden: E::Hidden,
     x: *const E::E,
     y: *mut E::E,
     at: [usize; N],
 ) {
+    // The half that is summed first lies behind the other in a line summed from its end.
+    let (first, second) = if REVERSE { (EIGHT, 0) } else { (0, EIGHT) };
     // SAFETY: the caller vouches for the elements and the instruction set.
     unsafe {
-        let mut v = [one; N];
+        let mut v = [[E::splat(0.0); 2]; N];
         for k in 0..N {
-            v[k] = E::load(x.add(at[k]));
+            v[k] = [E::load(x.add(at[k] + first)), E::load(x.add(at[k] + second))];
             if REVERSE {
-                v[k] = v[k].turned();
+                v[k] = [v[k][0].turned(), v[k][1].turned()];
             }
         }
-        for v in &mut v {
-            *v = v.plus(v.shifted::<1>(), one);
+        for v in v.as_flattened_mut() {
+            *v = v.plus(v.shifted::<1>(), hidden);
         }
-        for v in &mut v {
-            *v = v.plus(v.shifted::<2>(), one);
+        for v in v.as_flattened_mut() {
+            *v = v.plus(v.shifted::<2>(), hidden);
         }
-        for v in &mut v {
-            *v = v.plus(v.carried(), one);
+        for v in v.as_flattened_mut() {
+            *v = v.plus(v.carried(), hidden);
+        }
+        for [a, b] in &mut v {
+            *b = b.plus(a.last_everywhere(hidden), hidden);
         }
         for k in 0..N {
-            let sums = v[k].plus(E::splat(*before), one);
-            if REVERSE { sums.turned() } else { sums }.store(y.add(at[k]));
-            *before += v[k].last();
+            let [a, b] = v[k];
+            let on_top = E::splat(*before);
+            let (p, q) = (a.plus(on_top, hidden), b.plus(on_top, hidden));
+            let (p, q) = if REVERSE { (p.turned(), q.turned()) } else { (p, q) };
+            p.store(y.add(at[k] + first));
+            q.store(y.add(at[k] + second));
+            *before += b.last();
         }
     }
 }
