@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use esker_ops::{Array, Lowering, Op, Outs, infer, metas_of, promoted, run, run_alike};
+use esker_ops::{Array, Lowering, Op, Outs, infer, metas_of, promoted, run_alike, run_lowered};
 use esker_tensor::Result;
 use esker_tensor::site::Site;
 use smallvec::{SmallVec, smallvec};
@@ -49,10 +49,11 @@ pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
         return dispatch(op, &cast.iter().collect::<SmallVec<[&Tensor; 4]>>());
     }
     let outs = infer(&op, &metas)?;
+    let lowering = op.lower(&metas);
     // A composition under the tape is taped part by part, so that backward need not compute it again.
     if (taped || observed)
         && !recording
-        && matches!(op.lower(&metas), Lowering::Compose)
+        && matches!(lowering, Lowering::Compose)
         && let Some(result) = op.compose(inputs)
     {
         return result.map_err(|e| e.prefix(op.name()));
@@ -61,7 +62,7 @@ pub fn dispatch(op: Op, inputs: &[&Tensor]) -> Result<Outs<Tensor>> {
         observe::tell(&op, &metas, &outs);
     }
     let arrays: SmallVec<[&Array; 4]> = inputs.iter().map(|x| &x.array).collect();
-    let results = run(&op, &arrays, &metas, &outs)?;
+    let results = run_lowered(&op, lowering, &arrays, &outs)?;
     if anomaly::is_on() {
         anomaly::check_results(op.name(), site.location(), &arrays, &results)?;
     }

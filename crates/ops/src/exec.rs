@@ -171,7 +171,15 @@ fn run_arrays(op: &Op, map: Map, inputs: &[&Array]) -> Option<Result<Array>> {
 /// # Errors
 /// Those of the kernel, with the op's name in front.
 pub fn run(op: &Op, inputs: &[&Array], metas: &[Meta], outs: &Metas) -> Result<Outs<Array>> {
-    match op.lower(metas) {
+    run_lowered(op, op.lower(metas), inputs, outs)
+}
+
+/// As [`run`], in the way that [`Op::lower`] gave.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_lowered(op: &Op, lowering: Lowering, inputs: &[&Array], outs: &Metas) -> Result<Outs<Array>> {
+    match lowering {
         Lowering::View(view) => {
             let x = inputs.first().ok_or_else(|| Error::shape("a view needs an input"))?;
             Ok(std::iter::once(x.view(&view)?).collect())

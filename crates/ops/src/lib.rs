@@ -31,7 +31,7 @@ pub use array::{Array, Form};
 pub use attr::{Axes, F64Bits, Floats, Ints, Opt, Padding, Sizes};
 pub use backend::{Backend, backend, register};
 pub use esker_tensor as tensor;
-pub use exec::{InputMetas, Prepared, infer, metas_of, prepare, promoted, run, run_alike};
+pub use exec::{InputMetas, Prepared, infer, metas_of, prepare, promoted, run, run_alike, run_lowered};
 pub use function::{Call, FnRule, IntoOuts};
 pub use half;
 pub use indexing::{Index, Indexing};
