@@ -1,6 +1,6 @@
 //! The documents say what is true: the README's program runs, and every op of the table is complete.
 
-/// The README's program is tested as documentation of the facade; here its settings table is held against the code.
+/// The README's program is tested as documentation of the facade; here the settings that it and CONTRIBUTING.md name are held against the code.
 #[test]
 fn the_docs_name_every_setting() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -174,10 +174,16 @@ impl Executor {
     }
 }
 
-/// Lets the weights of fully connected layers lie as the backend reads them fastest; they are the same numbers.
+/// Lets the weights of fully connected layers lie as the backend reads them fastest; they are the same numbers. Not those
+/// that something else reads too, such as an embedding.
 fn arrange_weights(graph: &mut Graph) -> Result<()> {
-    let affine = graph.nodes.iter().filter(|node| matches!(node.op, Op::Affine(_)));
-    let weights: HashSet<ValueId> = affine.filter_map(|node| node.inputs.get(1).copied()).collect();
+    let reads = graph.nodes.iter().flat_map(|node| {
+        let affine = matches!(node.op, Op::Affine(_));
+        node.inputs.iter().enumerate().map(move |(place, id)| (affine && place == 1, *id))
+    });
+    let (weights, others): (Vec<_>, Vec<_>) = reads.partition(|(weight, _)| *weight);
+    let mut weights: HashSet<ValueId> = weights.into_iter().map(|(_, id)| id).collect();
+    others.iter().for_each(|(_, id)| _ = weights.remove(id));
     for constant in graph.consts.iter_mut().filter(|c| weights.contains(&c.id) && c.array.device() != Device::Meta) {
         let Ok(backend) = backend(constant.array.device()) else { continue };
         if let Some(array) = backend.arrange(&Kernel::Affine, 1, &constant.array)? {
