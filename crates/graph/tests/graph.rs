@@ -175,3 +175,20 @@ fn malformed_graphs_are_refused() {
     assert!(broken(&|g| g.values[0].name = None).contains("needs a name"));
     assert!(broken(&|g| g.nodes.truncate(1)).contains("never defined"));
 }
+
+#[test]
+fn only_weights_that_nothing_else_reads_are_turned() {
+    let (own, tied) = (filled(&[6, 4]), filled(&[5, 6]));
+    let graph = agrees(|x| {
+        let tied = Sym::new(tied.clone());
+        x.linear(&Sym::new(own.clone()), None)?.linear(&tied, None)?.matmul(&tied)
+    });
+    let executor = Executor::new(graph).unwrap();
+    let order = |shape: &[usize]| {
+        let consts = &executor.graph().consts;
+        let constant = consts.iter().find(|c| c.array.shape()[..] == *shape).unwrap();
+        constant.array.layout().strides().to_vec()
+    };
+    assert_eq!(order(&[6, 4]), [1, 6]);
+    assert_eq!(order(&[5, 6]), [6, 1]);
+}
