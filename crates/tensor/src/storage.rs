@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::pool::{self, ALIGN, HEADER_BYTES, INLINE_MAX, Region, SMALL_MAX};
-use crate::{Result, site};
+use crate::{Error, Result, site};
 
 // ---- raw blocks, for the pool
 
@@ -84,6 +84,8 @@ enum Home {
     Large(Region),
     /// Memory that somebody else owns, kept alive by holding their handle.
     Foreign { _owner: Box<dyn Any + Send + Sync> },
+    /// Memory of another device, which this process cannot read; dropping the owner gives it back.
+    Device { _owner: Box<dyn Any + Send + Sync> },
     /// No memory.
     Meta,
 }
@@ -146,6 +148,15 @@ impl Storage {
     pub unsafe fn foreign(ptr: *const u8, bytes: usize, owner: Box<dyn Any + Send + Sync>) -> Self {
         let data = NonNull::new(ptr.cast_mut()).unwrap_or(aligned_dangling());
         Self::with_boxed_header(data, bytes, Home::Foreign { _owner: owner })
+    }
+
+    /// `bytes` bytes at `address` in the memory of another device, which only that device's backend reads and writes;
+    /// `owner` is dropped with the last clone.
+    pub fn on_device(address: usize, bytes: usize, owner: Box<dyn Any + Send + Sync>) -> Self {
+        let data = NonNull::new(std::ptr::without_provenance_mut(address)).unwrap_or(aligned_dangling());
+        let storage = Self::with_boxed_header(data, bytes, Home::Device { _owner: owner });
+        site::made(storage.id(), bytes);
+        storage
     }
 
     /// A block, and whether its bytes are known to be zero.
@@ -220,18 +231,30 @@ impl Storage {
         matches!(self.header().home, Home::Meta)
     }
 
+    /// Whether the bytes are in the memory of another device.
+    #[inline]
+    pub fn is_on_device(&self) -> bool {
+        matches!(self.header().home, Home::Device { .. })
+    }
+
+    /// How many bytes this process can read.
+    #[inline]
+    fn readable(&self) -> usize {
+        if self.is_on_device() { 0 } else { self.len() }
+    }
+
     /// The address of the first byte.
     #[inline]
     pub fn as_ptr(&self) -> *const u8 {
         self.header().data.as_ptr()
     }
 
-    /// The bytes.
+    /// The bytes; none of a storage on another device.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `data` holds `len` initialised bytes (mapped as zeros, or foreign and promised), which live as long as
-        // an owner does; nobody writes them while `self` is borrowed, since writing takes a sole owner borrowed mutably.
-        unsafe { std::slice::from_raw_parts(self.header().data.as_ptr(), self.len()) }
+        // SAFETY: `data` holds `readable` initialised bytes (mapped as zeros, or foreign and promised), which live as long
+        // as an owner does; nobody writes them while `self` is borrowed, since writing takes a sole owner borrowed mutably.
+        unsafe { std::slice::from_raw_parts(self.header().data.as_ptr(), self.readable()) }
     }
 
     /// The identity: equal for clones, different for any two storages that live at the same time.
@@ -255,12 +278,18 @@ impl Storage {
         }
         // SAFETY: as in `bytes`; and `self` is the only owner and borrowed mutably, so that no other reference to the
         // bytes exists or can be made. They are Esker's, hence writable.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.header().data.as_ptr(), self.len()) })
+        Some(unsafe { std::slice::from_raw_parts_mut(self.header().data.as_ptr(), self.readable()) })
     }
 
     /// The bytes to write; shared or foreign ones are copied first, which
     /// [`PoolStats::copies_on_write`](pool::PoolStats::copies_on_write) counts.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; `Device` when the bytes are another device's.
     pub fn make_mut(&mut self) -> Result<&mut [u8]> {
+        if self.is_on_device() {
+            return Err(Error::device("the memory of another device is written by its own kernels; move the tensor first"));
+        }
         if !self.is_unique() && !self.is_meta() {
             *self = Self::from_bytes(self.bytes())?;
             pool::note_copy_on_write();
@@ -325,7 +354,7 @@ unsafe fn release(header: NonNull<Header>) {
     match header.home {
         Home::Apart { class } => pool::give(Slot(header.data), class, len),
         Home::Large(region) => pool::give_large(region, len),
-        Home::Inline { .. } | Home::Foreign { .. } | Home::Meta => {}
+        Home::Inline { .. } | Home::Foreign { .. } | Home::Device { .. } | Home::Meta => {}
     }
 }
 
@@ -333,6 +362,8 @@ impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.is_meta() {
             "meta"
+        } else if self.is_on_device() {
+            "device"
         } else if self.is_foreign() {
             "foreign"
         } else {

@@ -1,0 +1,10 @@
+//! The position of an extreme along a dimension.
+
+use esker_ops::Array;
+use esker_tensor::{Error, Result};
+
+use crate::gpu::Gpu;
+
+pub(crate) fn run(_: &Gpu, _largest: bool, _dim: usize, _x: &Array, _y: &mut [Array]) -> Result<()> {
+    Err(Error::unavailable("no kernel"))
+}

@@ -1,0 +1,35 @@
+//! Matrix products as the vendor's library takes them.
+
+/// What a product is, apart from where its operands lie: the key of its plan. `y [batch, m, n] = a [batch, m, k] b [batch, k,
+/// n] (+ bias [n])`, row-major.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Product {
+    pub(crate) dtype: esker_tensor::DType,
+    pub(crate) batch: usize,
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    pub(crate) a: Side,
+    pub(crate) b: Side,
+    pub(crate) bias: bool,
+}
+
+/// How a factor lies.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Side {
+    /// Whether its columns lie one after the other, rather than its rows.
+    pub(crate) turned: bool,
+    /// The distance of its rows (columns, when turned).
+    pub(crate) step: usize,
+    /// The distance of its matrices in the batch.
+    pub(crate) batch: usize,
+}
+
+/// Addresses of a product's operands; `bias` is 0 where there is none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operands {
+    pub(crate) a: usize,
+    pub(crate) b: usize,
+    pub(crate) bias: usize,
+    pub(crate) y: usize,
+}

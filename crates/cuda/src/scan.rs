@@ -1,0 +1,17 @@
+//! Running folds along a dimension.
+
+use esker_ops::Array;
+use esker_tensor::{Error, Result};
+
+use crate::gpu::Gpu;
+
+pub(crate) fn run(
+    _: &Gpu,
+    _op: esker_ops::Fold,
+    _dim: usize,
+    _reverse: bool,
+    _x: &Array,
+    _y: &mut Array,
+) -> Result<()> {
+    Err(Error::unavailable("no kernel"))
+}

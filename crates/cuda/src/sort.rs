@@ -1,0 +1,17 @@
+//! Order along a dimension.
+
+use esker_ops::Array;
+use esker_tensor::{Error, Result};
+
+use crate::gpu::Gpu;
+
+pub(crate) fn run(
+    _: &Gpu,
+    _dim: usize,
+    _descending: bool,
+    _x: &Array,
+    _values: &mut Array,
+    _index: &mut Array,
+) -> Result<()> {
+    Err(Error::unavailable("no kernel"))
+}

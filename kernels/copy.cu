@@ -1,0 +1,60 @@
+// Copies and conversions between any layouts; twin of crates/cpu/src/copy.rs. X and Y are the element types.
+
+// A value as another accumulator: floats to integers saturate, NaN gives 0, integers wrap.
+template <class To> struct Whole;
+template <> struct Whole<u8> { static const i64 low = 0, high = 255; };
+template <> struct Whole<i8> { static const i64 low = -128, high = 127; };
+template <> struct Whole<i16> { static const i64 low = -32768, high = 32767; };
+template <> struct Whole<i32> { static const i64 low = -2147483647 - 1, high = 2147483647; };
+template <> struct Whole<i64> { static const i64 low = -9223372036854775807ll - 1, high = 9223372036854775807ll; };
+
+template <class T, class F> __device__ inline typename Acc<T>::type saturated(F v) {
+    if (v != v) return 0;
+    // The greatest i64 is no float; from 2^63 on, all is too large.
+    if (v >= (F)Whole<T>::high) return (typename Acc<T>::type)Whole<T>::high;
+    if (v <= (F)Whole<T>::low) return (typename Acc<T>::type)Whole<T>::low;
+    return (typename Acc<T>::type)v;
+}
+
+template <class To, class From, bool whole> struct Convert {
+    static __device__ inline typename Acc<To>::type of(typename Acc<From>::type v) { return (typename Acc<To>::type)v; }
+};
+template <class To, class From> struct Convert<To, From, true> {
+    static __device__ inline typename Acc<To>::type of(typename Acc<From>::type v) { return saturated<To>(v); }
+};
+template <class From, bool whole> struct Convert<bool8, From, whole> {
+    static __device__ inline u8 of(typename Acc<From>::type v) { return v != 0; }
+};
+
+__device__ inline void move_element(const X *x, Y *y) {
+    typedef Convert<Y, X, IsFloat<X>::value && !IsFloat<Y>::value> C;
+    store(y, C::of(load(x)));
+}
+
+// Both without gaps in the same order.
+extern "C" __global__ void copy_dense(const X *x, Y *y, i64 n) {
+    for (i64 i = thread_index(); i < n; i += thread_count()) move_element(x + i, y + i);
+}
+
+// In the order of y.
+extern "C" __global__ void copy_strided(const X *x, Y *y, View from, View to, i64 n) {
+    for (i64 i = thread_index(); i < n; i += thread_count()) move_element(x + place(from, i), y + place(to, i));
+}
+
+// Matrices whose rows lie one after the other in y and whose columns do in x: through tiles of shared memory, so that both
+// sides move whole lines. `rows` x `columns` of y; batches by blockIdx.z.
+extern "C" __global__ void copy_turned(const X *x, Y *y, i64 rows, i64 columns, i64 x_step, i64 y_step, i64 x_batch,
+                                       i64 y_batch) {
+    __shared__ Y tile[32][33];
+    i64 batch = blockIdx.z, left = (i64)blockIdx.x * 32, top = (i64)blockIdx.y * 32;
+    int across = threadIdx.x % 32, down = threadIdx.x / 32, step = blockDim.x / 32;
+    for (int r = down; r < 32; r += step) {
+        i64 row = top + across, column = left + r;
+        if (row < rows && column < columns) move_element(x + batch * x_batch + row + column * x_step, &tile[r][across]);
+    }
+    __syncthreads();
+    for (int r = down; r < 32; r += step) {
+        i64 row = top + r, column = left + across;
+        if (row < rows && column < columns) y[batch * y_batch + row * y_step + column] = tile[across][r];
+    }
+}

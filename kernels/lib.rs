@@ -1,0 +1,35 @@
+//! CUDA kernels as text: compiled where they run, for the GPU that is there.
+//!
+//! A [`Source`] is one `.cu` file. What varies (types, operations) it takes from preprocessor names that the compiler is
+//! given, so that one text serves every dtype. [`COMMON`] goes in front of each.
+
+/// A kernel file.
+#[derive(Debug)]
+pub struct Source {
+    /// The file's name, for messages of the compiler.
+    pub name: &'static str,
+    /// What is in it.
+    pub text: &'static str,
+}
+
+macro_rules! sources {
+    ($($(#[$doc:meta])* $NAME:ident $file:literal;)*) => {
+        $($(#[$doc])* pub const $NAME: &Source = &Source { name: $file, text: include_str!($file) };)*
+
+        /// All kernel files.
+        pub const ALL: &[&Source] = &[$($NAME),*];
+    };
+}
+
+/// Types, loads and stores, strided views, sums of a block: what every kernel begins with.
+pub const COMMON: &Source = &Source { name: "common.cuh", text: include_str!("common.cuh") };
+
+/// The scalar vocabulary, in front of elementwise kernels that are written from expressions.
+pub const MAP: &Source = &Source { name: "map.cuh", text: include_str!("map.cuh") };
+
+sources! {
+    /// Copies and conversions between any layouts.
+    COPY "copy.cu";
+    /// Matrix products of types that the vendor's library does not know.
+    MATMUL "matmul.cu";
+}
