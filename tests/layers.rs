@@ -8,6 +8,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("esker-tensor", &[]),
     ("esker-ops", &["esker-tensor"]),
     ("esker-cpu", &["esker-ops", "esker-tensor"]),
+    ("esker-cuda", &["esker-kernels", "esker-ops", "esker-tensor"]),
+    ("esker-kernels", &[]),
     ("esker-graph", &["esker-ops", "esker-tensor"]),
     ("esker-autograd", &["esker-ops", "esker-tensor", "esker-graph", "esker-cpu"]),
     ("esker-nn", &["esker-autograd", "esker-nn-derive", "esker-ops", "esker-tensor"]),
@@ -19,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "esker-autograd",
             "esker-cpu",
+            "esker-cuda",
             "esker-data",
             "esker-graph",
             "esker-nn",

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use esker_ops::{Array, Ops};
-use esker_tensor::{DType, Error, Result, Shape};
+use esker_tensor::{DType, Device, Error, Result, Shape};
 
 use crate::Tensor;
 use crate::tape::{Edge, Node};
@@ -140,6 +140,18 @@ impl Param {
         Ok(())
     }
 
+    /// Moves the value to a device. The gradient goes, and optimisers that remember anything of it must be made anew.
+    ///
+    /// # Errors
+    /// `Unavailable` for a device that was not opened; `OutOfMemory`.
+    pub fn to_device(&self, device: Device) -> Result<()> {
+        let new = self.tensor().detach().to_device(device)?;
+        self.zero_grad();
+        *self.value() = new.array().clone();
+        self.0.version.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
     /// Changes the value in place. When something else still holds the old value (a tape, a snapshot), it keeps it:
     /// the storage is copied first, which [`esker_tensor::pool::stats`] counts.
     ///
@@ -147,9 +159,7 @@ impl Param {
     /// Those of `f` and of the copy.
     pub fn update(&self, f: impl FnOnce(&mut Array) -> Result<()>) -> Result<()> {
         let mut value = self.value();
-        if !value.storage().is_unique() {
-            value.storage_mut().make_mut()?;
-        }
+        value.own()?;
         f(&mut value)?;
         self.0.version.fetch_add(1, Ordering::AcqRel);
         Ok(())

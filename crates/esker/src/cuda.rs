@@ -1,32 +1,28 @@
 //! Opening GPUs.
 
-use std::path::PathBuf;
+use esker_tensor::{Device, Result};
 
-use esker_tensor::{Device, Error, Result};
-
-/// The driver's library, which comes with the driver and with nothing else.
-const DRIVER: &str = "libcuda.so.1";
-
-/// Opens the GPU with this index.
+/// Opens the GPU with this index, so that tensors can live there; a second time is free.
+///
+/// ```no_run
+/// use esker::prelude::*;
+///
+/// # fn main() -> Result<()> {
+/// let gpu = esker::cuda(0)?;
+/// let x = Tensor::randn([3, 4])?.to_device(gpu)?;
+/// println!("{}", x.matmul(&x.t()?)?);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// `Unavailable`, always so far: this version has no CUDA backend; the sentence also says whether a driver is there.
+/// `Unavailable`, with the reason: no driver, one that is too old, no such GPU, no run-time compiler, or a build without
+/// the feature `cuda`.
 pub fn cuda(index: u32) -> Result<Device> {
-    let driver = match driver() {
-        Some(path) => format!("an NVIDIA driver is there ({})", path.display()),
-        None => format!("no NVIDIA driver ({DRIVER}) was found on this machine either"),
-    };
-    Err(Error::unavailable(format!(
-        "cuda:{index} cannot be opened: this version of Esker has no CUDA backend; {driver}"
+    #[cfg(feature = "cuda")]
+    return esker_cuda::open(index);
+    #[cfg(not(feature = "cuda"))]
+    Err(esker_tensor::Error::unavailable(format!(
+        "cuda:{index} cannot be opened: Esker was built without its feature `cuda`"
     )))
-}
-
-/// Where the driver's library lies, among the places where the loader looks.
-fn driver() -> Option<PathBuf> {
-    let mut folders: Vec<PathBuf> =
-        std::env::var_os("LD_LIBRARY_PATH").map(|paths| std::env::split_paths(&paths).collect()).unwrap_or_default();
-    let usual =
-        ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/cuda/compat"];
-    folders.extend(usual.iter().chain(&["/usr/lib/wsl/lib"]).map(PathBuf::from));
-    folders.into_iter().map(|folder| folder.join(DRIVER)).find(|path| path.exists())
 }

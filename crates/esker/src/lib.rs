@@ -8,6 +8,8 @@ mod cuda;
 
 pub use esker_autograd as autograd;
 pub use esker_cpu as cpu;
+#[cfg(feature = "cuda")]
+pub use esker_cuda as gpu;
 pub use esker_data as data;
 pub use esker_graph as graph;
 pub use esker_nn as nn;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use esker_autograd::Tensor;
 use esker_ops::Ops;
-use esker_tensor::{DType, Error, Result};
+use esker_tensor::{DType, Device, Error, Result};
 
 /// A tensor that belongs to a module's state but gets no gradient, such as a running mean. Clones are the same buffer.
 #[derive(Clone)]
@@ -46,6 +46,16 @@ impl Buffer {
         if value.dtype().is_float() {
             *value = value.cast(dtype)?;
         }
+        Ok(())
+    }
+
+    /// Moves the buffer to a device.
+    ///
+    /// # Errors
+    /// `Unavailable` for a device that was not opened; `OutOfMemory`.
+    pub fn to_device(&self, device: Device) -> Result<()> {
+        let mut value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *value = value.to_device(device)?;
         Ok(())
     }
 }

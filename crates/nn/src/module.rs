@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use esker_autograd::{Param, Tensor};
-use esker_tensor::{DType, Result};
+use esker_tensor::{DType, Device, Result};
 
-use crate::{Item, Scope, StateDict, Visitor, state};
+use crate::{Buffer, Item, Scope, StateDict, Visitor, state};
 
 /// Anything that has parameters, buffers and children, and shows them to a [`Visitor`]. `#[derive(Module)]` writes it for a
 /// struct: every field reports itself under its name, see [`Part`](crate::Part) for what a field may be.
@@ -191,17 +191,15 @@ pub trait ModuleExt: Module {
     /// # Errors
     /// `Autograd` for a dtype without gradients; `OutOfMemory`.
     fn to_dtype(&self, dtype: DType) -> Result<()> {
-        let mut outcome = Ok(());
-        self.each_part(&mut |_, part| {
-            if outcome.is_ok() {
-                outcome = match part {
-                    Item::Param(p) => p.to_dtype(dtype),
-                    Item::Buffer(b) => b.to_dtype(dtype),
-                    Item::Mode(_) | Item::Module(_) => Ok(()),
-                };
-            }
-        });
-        outcome
+        each_state(self, |p| p.to_dtype(dtype), |b| b.to_dtype(dtype))
+    }
+
+    /// Moves every parameter and every buffer to a device. Make optimisers afterwards.
+    ///
+    /// # Errors
+    /// `Unavailable` for a device that was not opened; `OutOfMemory`.
+    fn to_device(&self, device: Device) -> Result<()> {
+        each_state(self, |p| p.to_device(device), |b| b.to_device(device))
     }
 
     /// Parameters and buffers by path; tied parameters stand under each of their names. The tensors share the
@@ -222,3 +220,22 @@ pub trait ModuleExt: Module {
 }
 
 impl<M: Module + ?Sized> ModuleExt for M {}
+
+/// Does something to every parameter and buffer, until it fails.
+fn each_state<M: Module + ?Sized>(
+    module: &M,
+    to_param: impl Fn(&Param) -> Result<()>,
+    to_buffer: impl Fn(&Buffer) -> Result<()>,
+) -> Result<()> {
+    let mut outcome = Ok(());
+    module.each_part(&mut |_, part| {
+        if outcome.is_ok() {
+            outcome = match part {
+                Item::Param(p) => to_param(p),
+                Item::Buffer(b) => to_buffer(b),
+                Item::Mode(_) | Item::Module(_) => Ok(()),
+            };
+        }
+    });
+    outcome
+}

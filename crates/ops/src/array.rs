@@ -252,15 +252,40 @@ impl Array {
     /// # Errors
     /// Those of the copy.
     pub fn contiguous(&self) -> Result<Self> {
-        if self.layout().is_contiguous() {
-            return Ok(self.clone());
-        }
+        if self.layout().is_contiguous() { Ok(self.clone()) } else { self.copied() }
+    }
+
+    /// A row-major copy in storage of its own.
+    ///
+    /// # Errors
+    /// Those of the copy.
+    pub fn copied(&self) -> Result<Self> {
         let mut out = [Self::uninit(&self.meta(), Layout::contiguous(*self.shape()))?];
         if self.device() != Device::Meta {
             backend(self.device())?.run(&Kernel::Copy, &[self], &mut out)?;
         }
         let [out] = out;
         Ok(out)
+    }
+
+    /// Makes this the only owner of its bytes, by a copy where there are others.
+    ///
+    /// # Errors
+    /// Those of the copy.
+    pub fn own(&mut self) -> Result<()> {
+        if self.storage.is_unique() {
+            return Ok(());
+        }
+        if !self.storage.is_on_device() {
+            return self.storage.make_mut().map(|_| ());
+        }
+        let order = self.layout().dense_order();
+        let layout = order.map_or_else(|| Layout::contiguous(*self.shape()), |order| Layout::dense(*self.shape(), &order));
+        let mut copy = [Self::uninit(&self.meta(), layout)?];
+        backend(self.device())?.run(&Kernel::Copy, &[self], &mut copy)?;
+        [*self] = copy;
+        esker_tensor::pool::note_copy_on_write();
+        Ok(())
     }
 
     /// The same values on the CPU.
@@ -275,7 +300,10 @@ impl Array {
                 self.shape()
             ))),
             device => {
-                let dense = self.contiguous()?;
+                let mut dense = self.contiguous()?;
+                if dense.storage.len() != dense.shape().numel() * dense.dtype().size() {
+                    dense = dense.copied()?; // Only these elements cross.
+                }
                 let mut storage = Storage::alloc(dense.storage.len())?;
                 backend(device)?.read(&dense.storage, storage.make_mut()?)?;
                 Self::new(self.dtype(), Device::Cpu, *dense.layout(), storage)

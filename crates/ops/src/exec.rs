@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-use esker_tensor::{DType, Device, Dims, Error, Layout, Result};
+use esker_tensor::{DType, Device, Dims, Error, Layout, Result, Shape};
 use smallvec::{SmallVec, smallvec};
 
-use crate::{Array, ConvPass, Form, Kernel, Lowering, Map, MapGrad, Meta, Metas, Op, Outs, Promote, Value, backend};
+use crate::{
+    Array, ConvPass, Form, Kernel, Lowering, Map, MapGrad, Meta, Metas, Op, Outs, Promote, Random, Value, backend,
+};
 
 impl Value for Array {
     fn meta(&self) -> Meta {
@@ -43,7 +45,17 @@ impl Value for Array {
     }
 
     fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {
-        Self::of_values(Array::scalar(value, dtype)?, device)
+        match device {
+            Device::Cpu | Device::Meta => Self::of_values(Array::scalar(value, dtype)?, device),
+            device => {
+                // A fill is queued; bytes would have to be copied there.
+                let meta = Meta::new(dtype, Shape::empty(), device);
+                let mut y = [Array::uninit(&meta, Layout::contiguous(meta.shape))?];
+                backend(device)?.run(&Kernel::Random(Random::Fill(value.into())), &[], &mut y)?;
+                let [y] = y;
+                Ok(y)
+            }
+        }
     }
 }
 

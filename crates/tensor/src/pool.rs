@@ -476,7 +476,7 @@ fn out_of_memory(asked: usize) -> Error {
 }
 
 /// Notes that bytes were copied because their storage was shared when it was to be written.
-pub(crate) fn note_copy_on_write() {
+pub fn note_copy_on_write() {
     COPIES_ON_WRITE.fetch_add(1, Relaxed);
 }
 

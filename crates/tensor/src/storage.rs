@@ -288,7 +288,9 @@ impl Storage {
     /// `OutOfMemory`; `Device` when the bytes are another device's.
     pub fn make_mut(&mut self) -> Result<&mut [u8]> {
         if self.is_on_device() {
-            return Err(Error::device("the memory of another device is written by its own kernels; move the tensor first"));
+            return Err(Error::device(
+                "the memory of another device is written by its own kernels; move the tensor first",
+            ));
         }
         if !self.is_unique() && !self.is_meta() {
             *self = Self::from_bytes(self.bytes())?;
