@@ -1,7 +1,7 @@
 //! What the backend asks of a GPU, apart from what it asks for: so that its logic runs where there is none.
 
 mod blas;
-mod compile;
+pub(crate) mod compile;
 mod nvidia;
 mod search;
 
