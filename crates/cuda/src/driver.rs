@@ -1,5 +1,7 @@
 //! What the backend asks of a GPU, apart from what it asks for: so that its logic runs where there is none.
 
+#[cfg(feature = "emulate")]
+pub(crate) mod emulated;
 mod nvidia;
 mod search;
 
