@@ -2,6 +2,8 @@
 
 mod blas;
 pub(crate) mod compile;
+#[cfg(feature = "emulate")]
+pub(crate) mod emulated;
 mod nvidia;
 mod search;
 
