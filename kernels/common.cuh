@@ -67,6 +67,9 @@ template <> struct Rounded<bf16> { static __device__ inline bf16 of(float v) { b
 template <class T> __device__ inline typename Acc<T>::type load(const T *p) { return value_of<T>(*p); }
 template <class T> __device__ inline void store(T *p, typename Acc<T>::type v) { *p = Rounded<T>::of(v); }
 
+// So many elements at once.
+template <class T, int N> struct alignas(sizeof(T) * N) Pack { T e[N]; };
+
 // ---- integers that wrap (signed overflow is undefined in C++, so they go through unsigned)
 
 template <class T> struct Unsigned { typedef T type; };
@@ -126,8 +129,9 @@ __device__ inline void report(Fault *fault, u32 code, i64 a, i64 b, i64 c) {
 }
 
 #define FAULT_DIVISION 1u // integer division by zero
-#define FAULT_INDEX 2u    // index detail[0] where there are 0..detail[1] (dimension detail[2])
+#define FAULT_INDEX 2u    // index detail[0] at position detail[2] where there are 0..detail[1]
 #define FAULT_TARGET 3u   // target detail[0] in row detail[2] where there are classes 0..detail[1]
+#define FAULT_PLANE 4u    // an index outside a plane of detail[0] x detail[1]
 
 // ---- this thread's place
 
