@@ -2,8 +2,9 @@
 
 use esker_kernels::RANDOM;
 use esker_ops::{Array, Random, match_dtype};
-use esker_tensor::{DType, Element, Error, Result};
+use esker_tensor::{DType, Element, Error, Layout, Result};
 
+use crate::copy;
 use crate::dense::{cast, row_major, with_order};
 use crate::gpu::{Gpu, address, args, name_of};
 
@@ -68,7 +69,7 @@ fn draw(gpu: &Gpu, random: &Random, x: &[&Array], y: &mut Array) -> Result<()> {
         }
         Random::Dropout { p, key } => {
             let x = x.first().ok_or_else(|| Error::shape("dropout takes an input"))?;
-            let (x, p) = (cast(gpu, x, y.dtype())?, p.get());
+            let (x, p) = (packed(gpu, x, y.dtype())?, p.get());
             let kernel = kernel(["dropout_f32", "dropout_f64"])?;
             let from = address(&x);
             match double {
@@ -77,4 +78,15 @@ fn draw(gpu: &Gpu, random: &Random, x: &[&Array], y: &mut Array) -> Result<()> {
             }
         }
     }
+}
+
+/// Row-major elements of a dtype, four of which can be read at once.
+fn packed(gpu: &Gpu, x: &Array, dtype: DType) -> Result<Array> {
+    let x = cast(gpu, x, dtype)?;
+    if address(&x).is_multiple_of(4 * dtype.size()) {
+        return Ok(x);
+    }
+    let mut copied = Array::uninit(&x.meta(), Layout::contiguous(*x.shape()))?;
+    copy::run(gpu, &x, &mut copied)?;
+    Ok(copied)
 }
