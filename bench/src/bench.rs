@@ -14,6 +14,8 @@ use crate::process;
 
 /// Samples of calls shorter than this are taken in groups that last about as long.
 const SHORTEST: f64 = 1e-4;
+/// The same on a GPU, whose calls return before their work is done: so that waiting for it once does not count.
+const SHORTEST_ON_GPU: f64 = 1e-2;
 
 /// The arithmetic and the bytes of a workload that no program can do without: inputs read once, outputs written once.
 #[derive(Clone, Copy, Default)]
@@ -111,11 +113,17 @@ pub(crate) struct Bench {
     only: Regex,
     skip: Regex,
     failures: Cell<usize>,
+    device: Device,
 }
 
 impl Bench {
-    pub(crate) fn new(threads: usize, budget: f64, only: Regex, skip: Regex) -> Self {
-        Self { threads, budget, only, skip, failures: Cell::new(0) }
+    pub(crate) fn new(threads: usize, budget: f64, only: Regex, skip: Regex, device: Device) -> Self {
+        Self { threads, budget, only, skip, failures: Cell::new(0), device }
+    }
+
+    /// Where inputs lie.
+    pub(crate) fn device(&self) -> Device {
+        self.device
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -166,7 +174,7 @@ impl Bench {
         if !self.wants(name) {
             return;
         }
-        match samples(self.budget * budgets, f) {
+        match samples(self.budget * budgets, self.device, f) {
             Ok((times, other)) => {
                 let mut extra = Map::new();
                 extra.insert("other".to_string(), json!(rounded(other, 2)));
@@ -220,7 +228,7 @@ impl Bench {
             let y = f()?;
             let dy = match &seed {
                 Some(dy) => dy.clone(),
-                None => seed.insert(Tensor::ones(y.shape())?).clone(),
+                None => seed.insert(Tensor::full(1.0, y.shape(), y.dtype(), y.device())?).clone(),
             };
             grad_from(&[(&y, dy)], leaves, GradOptions::default())
         });
@@ -228,12 +236,15 @@ impl Bench {
 }
 
 /// Sorted seconds per call, as many samples as fit the budget (5 to 2000), and how many cores others kept busy meanwhile.
-fn samples<T>(budget: f64, mut f: impl FnMut() -> Result<T>) -> Result<(Vec<f64>, f64)> {
+fn samples<T>(budget: f64, device: Device, mut f: impl FnMut() -> Result<T>) -> Result<(Vec<f64>, f64)> {
+    let backend = esker::ops::backend(device)?;
+    let shortest = if device == Device::Cpu { SHORTEST } else { SHORTEST_ON_GPU };
     let mut timed = |calls: usize| -> Result<f64> {
         let start = Instant::now();
         for _ in 0..calls {
             black_box(f()?);
         }
+        backend.synchronize()?;
         Ok(start.elapsed().as_secs_f64())
     };
     let (start, mut warm) = (Instant::now(), 0);
@@ -241,7 +252,7 @@ fn samples<T>(budget: f64, mut f: impl FnMut() -> Result<T>) -> Result<(Vec<f64>
         timed(1)?;
         warm += 1;
     }
-    let group = ((SHORTEST / timed(1)?.max(1e-9)) as usize).max(1);
+    let group = ((shortest / timed(1)?.max(1e-9)) as usize).max(1);
     let (busy, start, mut times) = (process::others_busy(), Instant::now(), Vec::new());
     while times.len() < 5 || (start.elapsed().as_secs_f64() < budget && times.len() < 2000) {
         times.push(timed(group)? / group as f64);

@@ -9,6 +9,7 @@ mod data;
 mod elementwise;
 mod gather;
 mod gemm;
+mod gpu;
 mod infer;
 mod limit;
 mod net;
@@ -44,6 +45,9 @@ struct Args {
     /// Measure what the machine can do at most, and nothing else
     #[arg(long)]
     limit: bool,
+    /// The workloads of GPUs on the one with this number
+    #[arg(long)]
+    gpu: Option<u32>,
 }
 
 /// A family of workloads.
@@ -66,12 +70,21 @@ fn main() -> ExitCode {
     let args = Args::parse();
     esker::set_num_threads(args.threads);
     esker::manual_seed(0);
-    let bench = Bench::new(args.threads, args.budget, args.only, args.skip);
+    let device = match args.gpu.map(esker::cuda).transpose() {
+        Ok(device) => device.unwrap_or_default(),
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let bench = Bench::new(args.threads, args.budget, args.only, args.skip, device);
     if args.limit {
         limit::run(&bench);
         return ExitCode::SUCCESS;
     }
-    for (name, family) in FAMILIES {
+    let on_gpu: &[Family] = &[("gpu", gpu::run)];
+    let families = if device == Device::Cpu { FAMILIES } else { on_gpu };
+    for (name, family) in families {
         if let Err(error) = family(&bench) {
             bench.failed(name, &error);
         }

@@ -83,13 +83,25 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     TRAININGS.iter().try_for_each(|t| train(bench, t))
 }
 
+/// The same steps on the bench's GPU, under the names `gpu_train_*`.
+pub(crate) fn run_on_gpu(bench: &Bench) -> Result<()> {
+    for t in &TRAININGS {
+        let name = format!("gpu_train_{}", t.name);
+        if bench.wants(&name) {
+            let mut steps = Steps::new(t, bench.device())?;
+            bench.run_for(&name, Work::new(t.work.0, 0.0), 2.0, || steps.step());
+        }
+    }
+    Ok(())
+}
+
 fn train(bench: &Bench, t: &Training) -> Result<()> {
     let [name, alone] = [format!("train_{}", t.name), format!("opt_{}", t.name)];
     if !bench.wants(&name) && !bench.wants(&alone) {
         return Ok(());
     }
     let start = process::memory_mb("VmRSS");
-    let mut steps = Steps::new(t)?;
+    let mut steps = Steps::new(t, bench.device())?;
     let (flops, bytes) = t.work;
     let update = bytes * steps.net.num_parameters() as f64;
     if bench.wants(&name) {
@@ -111,11 +123,12 @@ struct Steps {
 }
 
 impl Steps {
-    fn new(t: &Training) -> Result<Self> {
+    fn new(t: &Training, device: Device) -> Result<Self> {
         let net = (t.model)()?;
+        net.to_device(device)?;
         let optimizer = (t.optimizer)(net.parameters());
-        let y = integers(t.classes, t.answers)?.flatten(0, -1)?;
-        Ok(Self { net, optimizer, x: (t.input)()?, y, classes: t.classes })
+        let y = integers(t.classes, t.answers)?.flatten(0, -1)?.to_device(device)?;
+        Ok(Self { net, optimizer, x: (t.input)()?.to_device(device)?, y, classes: t.classes })
     }
 
     /// One step; its loss before the parameters move.
@@ -136,7 +149,7 @@ mod tests {
     #[test]
     fn the_loss_begins_near_chance_and_falls() {
         for t in TRAININGS.iter().filter(|t| ["mlp", "lenet"].contains(&t.name)) {
-            let mut steps = Steps::new(t).unwrap();
+            let mut steps = Steps::new(t, Device::Cpu).unwrap();
             let losses: Vec<f64> = (0..10).map(|_| steps.step().unwrap().item().unwrap()).collect();
             assert!((losses[0] - (t.classes as f64).ln()).abs() < 0.5, "{}: {losses:?}", t.name);
             assert!(losses[9] < 0.8 * losses[0], "{}: {losses:?}", t.name);

@@ -112,7 +112,7 @@ impl Gpt {
 
 impl Forward for Gpt {
     fn forward(&self, letters: &Tensor) -> Result<Tensor> {
-        let places = Tensor::arange(0.0, letters.size(1)? as f64, 1.0, DType::I64, Device::Cpu)?;
+        let places = Tensor::arange(0.0, letters.size(1)? as f64, 1.0, DType::I64, letters.device())?;
         let mut x = self.tok.forward_in("tok", letters)?.add(&self.pos.forward_in("pos", &places)?)?;
         for layer in &self.layers {
             (x, _) = layer.forward(&x, None)?;

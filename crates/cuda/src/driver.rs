@@ -1,7 +1,9 @@
 //! What the backend asks of a GPU, apart from what it asks for: so that its logic runs where there is none.
 
 mod blas;
-mod compile;
+pub(crate) mod compile;
+#[cfg(feature = "emulate")]
+pub(crate) mod emulated;
 mod nvidia;
 mod search;
 

@@ -280,7 +280,8 @@ impl Array {
             return self.storage.make_mut().map(|_| ());
         }
         let order = self.layout().dense_order();
-        let layout = order.map_or_else(|| Layout::contiguous(*self.shape()), |order| Layout::dense(*self.shape(), &order));
+        let layout =
+            order.map_or_else(|| Layout::contiguous(*self.shape()), |order| Layout::dense(*self.shape(), &order));
         let mut copy = [Self::uninit(&self.meta(), layout)?];
         backend(self.device())?.run(&Kernel::Copy, &[self], &mut copy)?;
         [*self] = copy;

@@ -55,7 +55,19 @@ fn find(name: &str) -> bool {
     let given = std::env::var_os("ESKER_CUDA_PATH").is_some();
     let all: Vec<PathBuf> =
         if given { named.chain(by_loader).collect() } else { by_loader.into_iter().chain(named).collect() };
-    all.iter().any(|path| keep(path))
+    let found = all.iter().find(|path| keep(path));
+    // The compiler loads its built-in functions by name alone; beside it, they are found only if they are loaded already.
+    if let Some(folder) = found.and_then(|path| path.parent()).filter(|_| name == NVRTC.name) {
+        beside(folder, "libnvrtc-builtins.so").iter().for_each(|path| drop(keep(path)));
+    }
+    found.is_some()
+}
+
+/// The files of a folder whose names begin so.
+fn beside(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let Ok(files) = std::fs::read_dir(folder) else { return Vec::new() };
+    let begins = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
+    files.flatten().map(|file| file.path()).filter(begins).collect()
 }
 
 /// Loads a library and never unloads it.
