@@ -16,6 +16,11 @@ typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
 
+#ifndef INFINITY
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fffffff)
+#endif
+
 struct bool8 { u8 bits; };
 struct f16 { u16 bits; };
 struct bf16 { u16 bits; };
@@ -216,20 +221,20 @@ INTEGER_LIMITS(i64, -9223372036854775807ll - 1, 9223372036854775807ll)
 template <> struct Limits<f16> : Limits<float> {};
 template <> struct Limits<bf16> : Limits<float> {};
 
-struct Sum {
+struct FoldSum {
     template <class A> static __device__ inline A two(A a, A b) { return wrapping_add(a, b); }
     template <class T> static __device__ inline typename Acc<T>::type identity() { return 0; }
 };
-struct Prod {
+struct FoldProd {
     template <class A> static __device__ inline A two(A a, A b) { return wrapping_mul(a, b); }
     template <class T> static __device__ inline typename Acc<T>::type identity() { return 1; }
 };
 // NaN wins.
-struct Max {
+struct FoldMax {
     template <class A> static __device__ inline A two(A a, A b) { return b > a || b != b ? b : a; }
     template <class T> static __device__ inline typename Acc<T>::type identity() { return Limits<T>::low(); }
 };
-struct Min {
+struct FoldMin {
     template <class A> static __device__ inline A two(A a, A b) { return b < a || b != b ? b : a; }
     template <class T> static __device__ inline typename Acc<T>::type identity() { return Limits<T>::high(); }
 };

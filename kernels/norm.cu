@@ -34,7 +34,7 @@ extern "C" __global__ void sums(const X *x, const X *dy, const A *means, double 
     // The mean of the first elements: near enough to all for squares of distances from it not to cancel.
     u32 few = min(16u, (end - start) * PACK), i = min(threadIdx.x % 16, few - 1) + start * PACK;
     A centre = load(x + i / (u32)size * apart + i % (u32)size);
-    centre = fold_lanes<Sum, 16>(threadIdx.x % 16 < few ? centre : (A)0) / (A)few;
+    centre = fold_lanes<FoldSum, 16>(threadIdx.x % 16 < few ? centre : (A)0) / (A)few;
 #endif
     A plain = 0, along = 0;
 #pragma unroll 4
@@ -57,7 +57,7 @@ extern "C" __global__ void sums(const X *x, const X *dy, const A *means, double 
             along += u * distance;
         }
     }
-    double a = fold_threads<Sum, THREADS>((double)plain), b = fold_threads<Sum, THREADS>((double)along);
+    double a = fold_threads<FoldSum, THREADS>((double)plain), b = fold_threads<FoldSum, THREADS>((double)along);
     if (threadIdx.x == 0) {
 #if !BACK
         to_moments(centre, (double)(end - start) * PACK, &a, &b);
@@ -170,8 +170,8 @@ extern "C" __global__ void settle(const double *sums, const X *weight, const X *
             dbias += sums[(channel * pieces + piece) * 2];
             dweight += sums[(channel * pieces + piece) * 2 + 1] * rstd;
         }
-        dbias = fold_lanes<Sum, 32>(dbias);
-        dweight = fold_lanes<Sum, 32>(dweight);
+        dbias = fold_lanes<FoldSum, 32>(dbias);
+        dweight = fold_lanes<FoldSum, 32>(dweight);
         i64 c = channel % channels;
         double w = load(weight + c * weight_step);
         plain += w * dbias;

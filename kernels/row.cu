@@ -80,7 +80,7 @@ struct Tally {
     __device__ inline void join() {
         A own = top;
         top = fold<Above>(top);
-        sum = fold<Sum>(own == -INFINITY ? sum : sum * exp_of(own - top));
+        sum = fold<FoldSum>(own == -INFINITY ? sum : sum * exp_of(own - top));
         if (top == -INFINITY) sum = NAN;
     }
 };
@@ -105,7 +105,7 @@ extern "C" __global__ void softmax(const X *x, X *y, i64 rows, i64 n) {
 #pragma unroll
         for (int l = 0; l < PACK; l++) all.sum += exp_of((A)load(&v.e[l]) - base);
     });
-    all.sum = fold<Sum>(all.sum);
+    all.sum = fold<FoldSum>(all.sum);
     if (all.top == -INFINITY) all.sum = NAN;
 #else
     each_pack(from, [&](int k, int pack) { all.add(held.get(k, pack)); });
@@ -151,7 +151,7 @@ extern "C" __global__ void softmax_grad(const X *y, const X *dy, X *dx, i64 rows
         for (int l = 0; l < PACK; l++) sum += (A)load(&v.e[l]) * (A)load(&d.e[l]);
 #endif
     });
-    sum = fold<Sum>(sum);
+    sum = fold<FoldSum>(sum);
     each_pack(of_y, [&](int k, int pack) {
         P v = held_y.get(k, pack), d = held_dy.get(k, pack);
 #pragma unroll
@@ -195,7 +195,7 @@ extern "C" __global__ void normalize(const X *x, const X *weight, const X *bias,
 #pragma unroll
         for (int l = 0; l < PACK; l++) centre += (A)load(&v.e[l]);
     });
-    centre = fold<Sum>(centre) / (A)n;
+    centre = fold<FoldSum>(centre) / (A)n;
 #endif
     each_pack(from, [&](int k, int pack) {
         P v = held.get(k, pack);
@@ -207,11 +207,11 @@ extern "C" __global__ void normalize(const X *x, const X *weight, const X *bias,
             squares += d * d;
         }
     });
-    squares = fold<Sum>(squares) / (A)n;
+    squares = fold<FoldSum>(squares) / (A)n;
     // What rounding took from the mean.
     A rest = 0;
 #if CENTRE
-    rest = fold<Sum>(plain) / (A)n;
+    rest = fold<FoldSum>(plain) / (A)n;
 #endif
     A rstd = (A)(1 / sqrt((double)(squares - rest * rest) + eps));
     if (r < rows && this_lane() == 0) {
@@ -261,8 +261,8 @@ extern "C" __global__ void normalize_grad(const X *x, const X *weight, const A *
 #endif
             }
         });
-        plain = fold<Sum>(plain) / (A)n;
-        along = fold<Sum>(along) / (A)n;
+        plain = fold<FoldSum>(plain) / (A)n;
+        along = fold<FoldSum>(along) / (A)n;
         if (!CENTRE) plain = 0;
         each_pack(of_x, [&](int k, int pack) {
             P v = held_x.get(k, pack), d = held_dy.get(k, pack);
@@ -333,7 +333,7 @@ extern "C" __global__ void extreme_grad(const X *x, const X *y, const X *dy, X *
 #pragma unroll
         for (int l = 0; l < PACK; l++) count += (A)load(&v.e[l]) == extreme;
     });
-    share = share / (A)fold_threads<Sum, LANES>(count);
+    share = share / (A)fold_threads<FoldSum, LANES>(count);
     each_pack(from, [&](int k, int pack) {
         P v = held.get(k, pack);
 #pragma unroll

@@ -212,8 +212,7 @@ impl Run<'_> {
             let grid = Grid::new(g.parts * tiles * pieces.count, THREADS as u32);
             let [channels, rows, each, tiles, across] = [channels, rows, g.each, tiles, across].map(|v| v as i64);
             let (count, length) = (pieces.count as i64, pieces.length as i64);
-            let args =
-                args![x, dy, means, block.address, channels, rows, each, count, length, tiles, across];
+            let args = args![x, dy, means, block.address, channels, rows, each, count, length, tiles, across];
             self.gpu.launch(self.kernel("sums", pack)?, grid, args)?;
             return Ok((block, pieces));
         }
@@ -245,8 +244,22 @@ impl Run<'_> {
         let numbers = [groups, g.channels(), g.each, pieces.count, g.rows(), pieces.length].map(|v| v as i64);
         let [groups, channels, each, count, rows, length] = numbers;
         let args = args![
-            sums.address, weight.0, bias.0, mean, variance, coefs.address, params, groups, channels, each, count, rows,
-            length, weight.1, bias.1, self.eps
+            sums.address,
+            weight.0,
+            bias.0,
+            mean,
+            variance,
+            coefs.address,
+            params,
+            groups,
+            channels,
+            each,
+            count,
+            rows,
+            length,
+            weight.1,
+            bias.1,
+            self.eps
         ];
         self.gpu.launch(self.kernel("settle", 1)?, grid, args)?;
         Ok(coefs)

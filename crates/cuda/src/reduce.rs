@@ -141,10 +141,10 @@ fn kept_views(kept: &[Kept]) -> (View, View) {
 
 fn name_of_fold(op: Fold) -> &'static str {
     match op {
-        Fold::Sum | Fold::Mean => "Sum",
-        Fold::Prod => "Prod",
-        Fold::Max => "Max",
-        Fold::Min => "Min",
+        Fold::Sum | Fold::Mean => "FoldSum",
+        Fold::Prod => "FoldProd",
+        Fold::Max => "FoldMax",
+        Fold::Min => "FoldMin",
     }
 }
 
@@ -274,7 +274,8 @@ impl Call<'_> {
             let grid = Grid::new((outputs * pieces).div_ceil(THREADS / lanes), THREADS as u32);
             let [n, run, length] = [n, run, length].map(|v| (v / pack) as i64);
             let [outputs, pieces, count] = [outputs, pieces, self.count].map(|v| v as i64);
-            let args = args![self.x, y, kept, to, runs, outputs, n, run, step as i64, pieces, length, count];
+            let step = step as i64;
+            let args = args![self.x, y, kept, to, runs, outputs, n, run, step, pieces, length, count];
             self.gpu.launch(kernel, grid, args)
         };
         self.staged(partials, stage, |call| call.flat(&plan.second(outputs, pieces)))
@@ -302,15 +303,13 @@ impl Call<'_> {
         let folded = View::new(plan.folded.iter().copied());
         let partials = if pieces > 1 { outer * pieces * inner.size } else { 0 };
         let stage = |y: usize| {
-            let kernel =
-                self.gpu.kernel(esker_kernels::REDUCE_COLUMNS, "columns", &self.defines(pack, pieces > 1))?;
+            let kernel = self.gpu.kernel(esker_kernels::REDUCE_COLUMNS, "columns", &self.defines(pack, pieces > 1))?;
             let grid = Grid::new(outer * pieces * tiles, THREADS as u32);
             let (columns, x_step, y_step) = (inner.size as i64, inner.x as i64, inner.y as i64);
             let [rows, pieces, length, tiles] = [rows, pieces, length, tiles].map(|v| v as i64);
             let [across, count] = [across, self.count].map(|v| v as i64);
-            let args = args![
-                self.x, y, kept, to, folded, columns, x_step, y_step, rows, pieces, length, tiles, across, count
-            ];
+            let args =
+                args![self.x, y, kept, to, folded, columns, x_step, y_step, rows, pieces, length, tiles, across, count];
             self.gpu.launch(kernel, grid, args)
         };
         self.staged(partials, stage, |call| call.columns(&plan.second_of_columns(pieces)))

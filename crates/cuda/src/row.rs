@@ -85,7 +85,7 @@ fn rows(gpu: &Gpu, row: &Row, x: &[Array], y: &[Array]) -> Result<()> {
     let pack = if alike { 16 / first.dtype().size() } else { 1 };
     let walk = Rows { gpu, dtype: first.dtype(), rows, n, pack };
     let ends: SmallVec<[usize; 8]> = x.iter().chain(y).map(address).collect();
-    let (rows, n) = (rows as i64, n as i64);
+    let (rows, n, fault) = (rows as i64, n as i64, gpu.fault());
     match (row, &ends[..]) {
         (Row::Softmax | Row::LogSoftmax, [x, y]) => {
             let log = digits(usize::from(*row == Row::LogSoftmax));
@@ -98,9 +98,8 @@ fn rows(gpu: &Gpu, row: &Row, x: &[Array], y: &[Array]) -> Result<()> {
         }
         (Row::Normalize { centre, eps }, [first, weight, bias, y, mean, rstd]) => {
             let defines = [("NORMALIZE", "1"), ("CENTRE", digits(usize::from(*centre)))];
-            let (weight_step, bias_step) = (step(&x[1]), step(&x[2]));
-            let args =
-                args![*first, *weight, *bias, *y, *mean, *rstd, rows, n, weight_step, bias_step, eps.get()];
+            let (weight_step, bias_step, eps) = (step(&x[1]), step(&x[2]), eps.get());
+            let args = args![*first, *weight, *bias, *y, *mean, *rstd, rows, n, weight_step, bias_step, eps];
             walk.launch("normalize", &defines, walk.team(1), args)
         }
         (Row::NormalizeGrad { centre }, [first, weight, mean, rstd, dy, dx, dweight, dbias]) => {
@@ -111,11 +110,11 @@ fn rows(gpu: &Gpu, row: &Row, x: &[Array], y: &[Array]) -> Result<()> {
             walk.launch("extreme_grad", &[("EXTREME_GRAD", "1")], walk.team(1), args![*x, *y, *dy, *dx, rows, n])
         }
         (Row::CrossEntropy { ignore }, [x, classes, loss, lse]) => {
-            let args = args![*x, *classes, *loss, *lse, rows, n, *ignore, gpu.fault()];
+            let args = args![*x, *classes, *loss, *lse, rows, n, *ignore, fault];
             walk.launch("cross_entropy", &[("CROSS_ENTROPY", "1")], walk.streaming(), args)
         }
         (Row::CrossEntropyGrad { ignore }, [x, classes, lse, dloss, dx]) => {
-            let args = args![*x, *classes, *lse, *dloss, *dx, rows, n, *ignore, gpu.fault()];
+            let args = args![*x, *classes, *lse, *dloss, *dx, rows, n, *ignore, fault];
             walk.launch("cross_entropy_grad", &[("CROSS_ENTROPY_GRAD", "1")], walk.streaming(), args)
         }
         _ => Err(Error::kernel(format!("{row:?} got the wrong number of operands"))),
@@ -198,20 +197,23 @@ impl Rows<'_> {
             let kernel = self.kernel("normalize_grad", &defines, team)?;
             let threads = lanes.max(128);
             let grid = Grid::new(parts.div_ceil(threads / lanes), threads as u32);
-            let args = args![x, weight, mean, rstd, dy, dx, sums.address, rows, n, step, length as i64];
-            self.gpu.launch(kernel, grid, args)?;
+            let length = length as i64;
+            self.gpu.launch(kernel, grid, args![x, weight, mean, rstd, dy, dx, sums.address, rows, n, step, length])?;
             return self.params(sums.address, params, parts);
         }
-        self.launch("normalize_grad", &defines, self.team(2), args![
-            x, weight, mean, rstd, dy, dx, 0usize, rows, n, step, 1i64
-        ])?;
+        self.launch(
+            "normalize_grad",
+            &defines,
+            self.team(2),
+            args![x, weight, mean, rstd, dy, dx, 0usize, rows, n, step, 1i64],
+        )?;
         let tiles = self.n.div_ceil(32);
         let length = self.rows.div_ceil((BUSY / 256).div_ceil(tiles.max(1))).max(64);
         let parts = self.rows.div_ceil(length);
         let sums = self.gpu.scratch(parts * 2 * self.n * wide.size())?;
         let kernel = self.kernel("params_grad", &[("PARAMS_GRAD", "1")], Team { lanes: 256, cache: 0 })?;
-        let args = args![x, mean, rstd, dy, sums.address, rows, n, length as i64, tiles as i64];
-        self.gpu.launch(kernel, Grid::new(parts * tiles, 256), args)?;
+        let (grid, length, tiles) = (Grid::new(parts * tiles, 256), length as i64, tiles as i64);
+        self.gpu.launch(kernel, grid, args![x, mean, rstd, dy, sums.address, rows, n, length, tiles])?;
         self.params(sums.address, params, parts)
     }
 

@@ -94,10 +94,10 @@ impl Scan<'_> {
 
     fn defines(&self, x: DType, y: DType, reverse: bool) -> [(&'static str, &'static str); 5] {
         let fold = match self.op {
-            Fold::Sum | Fold::Mean => "Sum",
-            Fold::Prod => "Prod",
-            Fold::Max => "Max",
-            Fold::Min => "Min",
+            Fold::Sum | Fold::Mean => "FoldSum",
+            Fold::Prod => "FoldProd",
+            Fold::Max => "FoldMax",
+            Fold::Min => "FoldMin",
         };
         [
             ("X", name_of(x)),

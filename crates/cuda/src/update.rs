@@ -10,13 +10,7 @@ use crate::reduce::digits;
 const THREADS: u32 = 256;
 
 /// Runs a step where all operands are f32 or all f64 and lie alike without gaps; says whether it did.
-pub(crate) fn run(
-    gpu: &Gpu,
-    update: &Update,
-    p: &mut Array,
-    grad: &Array,
-    states: &mut [&mut Array],
-) -> Result<bool> {
+pub(crate) fn run(gpu: &Gpu, update: &Update, p: &mut Array, grad: &Array, states: &mut [&mut Array]) -> Result<bool> {
     let dtype = p.dtype();
     let alike =
         |x: &Array| x.dtype() == dtype && x.shape() == p.shape() && x.layout().strides() == p.layout().strides();
@@ -32,7 +26,8 @@ pub(crate) fn run(
         return Err(Error::kernel("an output shares its memory with another array"));
     }
     let n = p.shape().numel();
-    let ends = [address(p), address(grad), states.first().map_or(0, |s| address(s)), states.get(1).map_or(0, |s| address(s))];
+    let ends =
+        [address(p), address(grad), states.first().map_or(0, |s| address(s)), states.get(1).map_or(0, |s| address(s))];
     let pack = if ends.iter().all(|end| end.is_multiple_of(16)) { 16 / dtype.size() } else { 1 };
     let [p, grad, first, second] = ends;
     let (grid, count) = (gpu.spread(n.div_ceil(pack), THREADS), n as i64);
@@ -40,10 +35,9 @@ pub(crate) fn run(
     match update {
         Update::Adam(c) => {
             let kernel = gpu.kernel(esker_kernels::UPDATE, "adam", &[x, packed, ("ADAM", "1")])?;
-            let (b1, b2) = c.betas;
-            let args = args![
-                p, grad, first, second, count, c.keep, c.pull, b1, 1.0 - b1, b2, 1.0 - b2, c.root, c.eps, c.rate
-            ];
+            let ((b1, b2), rest1, rest2) = (c.betas, 1.0 - c.betas.0, 1.0 - c.betas.1);
+            let args =
+                args![p, grad, first, second, count, c.keep, c.pull, b1, rest1, b2, rest2, c.root, c.eps, c.rate];
             gpu.launch(kernel, grid, args)?;
         }
         Update::Momentum(c) => {
