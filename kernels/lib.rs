@@ -50,4 +50,18 @@ sources! {
     POOL "pool.cu";
     /// Convolutions as products of windows.
     CONV "conv.cu";
+    /// Folds of elements that lie one after the other.
+    REDUCE_ROWS "reduce_rows.cu";
+    /// Folds of rows, column by column.
+    REDUCE_COLUMNS "reduce_columns.cu";
+    /// The position of an extreme.
+    ARG_REDUCE "arg_reduce.cu";
+    /// Running folds.
+    SCAN "scan.cu";
+    /// Kernels over rows.
+    ROW "row.cu";
+    /// Normalisation of channels.
+    NORM "norm.cu";
+    /// Steps of optimisers.
+    UPDATE "update.cu";
 }
