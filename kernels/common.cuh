@@ -72,9 +72,6 @@ template <> struct Rounded<bf16> { static __device__ inline bf16 of(float v) { b
 template <class T> __device__ inline typename Acc<T>::type load(const T *p) { return value_of<T>(*p); }
 template <class T> __device__ inline void store(T *p, typename Acc<T>::type v) { *p = Rounded<T>::of(v); }
 
-// So many elements at once.
-template <class T, int N> struct alignas(sizeof(T) * N) Pack { T e[N]; };
-
 // ---- integers that wrap (signed overflow is undefined in C++, so they go through unsigned)
 
 template <class T> struct Unsigned { typedef T type; };
