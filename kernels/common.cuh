@@ -16,6 +16,11 @@ typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
 
+#ifndef INFINITY
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fffffff)
+#endif
+
 struct bool8 { u8 bits; };
 struct f16 { u16 bits; };
 struct bf16 { u16 bits; };
@@ -109,6 +114,17 @@ __device__ inline i64 place(const View &v, i64 i) {
     return v.rank > 0 ? at + i * v.stride[0] : 0;
 }
 
+// As `place`, with a number that fits an integer whose divisions may be cheaper.
+template <class I> __device__ inline i64 place_as(const View &v, I i) {
+    i64 at = 0;
+    for (int d = v.rank - 1; d > 0; d--) {
+        I up = i / (I)v.size[d];
+        at += (i64)(i - up * (I)v.size[d]) * v.stride[d];
+        i = up;
+    }
+    return v.rank > 0 ? at + (i64)i * v.stride[0] : 0;
+}
+
 // ---- what a kernel found wrong; the host looks at it whenever it waits for the device
 
 struct Fault {
@@ -133,3 +149,111 @@ __device__ inline void report(Fault *fault, u32 code, i64 a, i64 b, i64 c) {
 
 __device__ inline i64 thread_index() { return (i64)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ inline i64 thread_count() { return (i64)gridDim.x * blockDim.x; }
+
+// ---- several elements at once
+
+template <class T, int N> struct alignas(sizeof(T) * N) Pack { T e[N]; };
+
+// A row of n elements as packs of N that lie aligned: the first and the last may reach beyond the row (never beyond the
+// memory that it lies in, which is aligned too).
+template <class T, int N> struct Packs {
+    const T *first;
+    int shift, count, n;
+
+    __device__ inline Packs(const T *row, i64 length) {
+        shift = (int)((u64)row / sizeof(T) % N);
+        first = row - shift;
+        n = (int)length;
+        count = n > 0 ? (n + shift + N - 1) / N : 0;
+    }
+    // Where element `lane` of a pack lies in the row.
+    __device__ inline int at(int pack, int lane) const { return pack * N + lane - shift; }
+    __device__ inline bool has(int pack, int lane) const { return (u32)at(pack, lane) < (u32)n; }
+    __device__ inline bool whole(int pack) const { return has(pack, 0) && has(pack, N - 1); }
+    // A pack, with `fill` for what is not of the row.
+    __device__ inline Pack<T, N> get(int pack, T fill) const {
+        Pack<T, N> v = *(const Pack<T, N> *)(first + (i64)pack * N);
+        if (!whole(pack)) {
+            for (int l = 0; l < N; l++) {
+                if (!has(pack, l)) v.e[l] = fill;
+            }
+        }
+        return v;
+    }
+    // Writes a pack, but for what is not of the row.
+    __device__ inline void put(int pack, const Pack<T, N> &v) const {
+        T *to = (T *)first + (i64)pack * N;
+        if (whole(pack)) {
+            *(Pack<T, N> *)to = v;
+            return;
+        }
+        for (int l = 0; l < N; l++) {
+            if (has(pack, l)) to[l] = v.e[l];
+        }
+    }
+};
+
+// ---- folds
+
+// What elements fold in: as `Acc`, but no integer is smaller than i32.
+template <class T> struct Wide { typedef typename Acc<T>::type type; };
+template <> struct Wide<bool8> { typedef i32 type; };
+template <> struct Wide<u8> { typedef i32 type; };
+template <> struct Wide<i8> { typedef i32 type; };
+template <> struct Wide<i16> { typedef i32 type; };
+
+// The least and the greatest value of a type.
+template <class T> struct Limits {
+    static __device__ inline T low() { return -INFINITY; }
+    static __device__ inline T high() { return INFINITY; }
+};
+#define INTEGER_LIMITS(T, least, greatest) \
+    template <> struct Limits<T> { \
+        static __device__ inline Acc<T>::type low() { return least; } \
+        static __device__ inline Acc<T>::type high() { return greatest; } \
+    };
+INTEGER_LIMITS(bool8, 0, 1)
+INTEGER_LIMITS(u8, 0, 255)
+INTEGER_LIMITS(i8, -128, 127)
+INTEGER_LIMITS(i16, -32768, 32767)
+INTEGER_LIMITS(i32, -2147483647 - 1, 2147483647)
+INTEGER_LIMITS(i64, -9223372036854775807ll - 1, 9223372036854775807ll)
+template <> struct Limits<f16> : Limits<float> {};
+template <> struct Limits<bf16> : Limits<float> {};
+
+struct FoldSum {
+    template <class A> static __device__ inline A two(A a, A b) { return wrapping_add(a, b); }
+    template <class T> static __device__ inline typename Acc<T>::type identity() { return 0; }
+};
+struct FoldProd {
+    template <class A> static __device__ inline A two(A a, A b) { return wrapping_mul(a, b); }
+    template <class T> static __device__ inline typename Acc<T>::type identity() { return 1; }
+};
+// NaN wins.
+struct FoldMax {
+    template <class A> static __device__ inline A two(A a, A b) { return b > a || b != b ? b : a; }
+    template <class T> static __device__ inline typename Acc<T>::type identity() { return Limits<T>::low(); }
+};
+struct FoldMin {
+    template <class A> static __device__ inline A two(A a, A b) { return b < a || b != b ? b : a; }
+    template <class T> static __device__ inline typename Acc<T>::type identity() { return Limits<T>::high(); }
+};
+
+// Folds over neighbouring lanes of a warp, `lanes` of them; each gets the result.
+template <class F, int lanes, class A> __device__ inline A fold_lanes(A v) {
+#pragma unroll
+    for (int m = lanes / 2; m > 0; m /= 2) v = F::two(v, __shfl_xor_sync(0xffffffffu, v, m));
+    return v;
+}
+
+// Folds over neighbouring threads: lanes of a warp, or all of a block when they are more than 32.
+template <class F, int threads, class A> __device__ inline A fold_threads(A v) {
+    if (threads <= 32) return fold_lanes<F, threads < 32 ? threads : 32>(v);
+    __shared__ A parts[32];
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    v = fold_lanes<F, 32>(v);
+    __syncthreads(); // An earlier fold may still be read.
+    if (lane == 0) parts[warp] = v;
+    __syncthreads();
+    return fold_lanes<F, 32>(lane < threads / 32 ? parts[lane] : (A)F::template identity<A>());
+}

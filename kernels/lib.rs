@@ -32,4 +32,18 @@ sources! {
     COPY "copy.cu";
     /// Matrix products of types that the vendor's library does not know.
     MATMUL "matmul.cu";
+    /// Folds of elements that lie one after the other.
+    REDUCE_ROWS "reduce_rows.cu";
+    /// Folds of rows, column by column.
+    REDUCE_COLUMNS "reduce_columns.cu";
+    /// The position of an extreme.
+    ARG_REDUCE "arg_reduce.cu";
+    /// Running folds.
+    SCAN "scan.cu";
+    /// Kernels over rows.
+    ROW "row.cu";
+    /// Normalisation of channels.
+    NORM "norm.cu";
+    /// Steps of optimisers.
+    UPDATE "update.cu";
 }

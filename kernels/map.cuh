@@ -83,6 +83,3 @@ template <class T> __device__ inline T shifted_right(T a, T by) {
     int most = 8 * (int)sizeof(T) - 1;
     return (by < 0 || by > (T)most) ? (T)((a >> most) >> 1) : (T)(a >> (int)by);
 }
-
-// So many elements at once.
-template <class T, int N> struct alignas(sizeof(T) * N) Pack { T e[N]; };

@@ -18,7 +18,7 @@ impl Fault {
         match self.code {
             1 => "integer division by zero".to_owned(),
             2 => format!("index {a} is out of range for a dimension of size {b} (dimension {c})"),
-            3 => format!("target {a} in row {c} is not among the classes 0..{b}"),
+            3 => format!("the target of row {c} is {a}, but there are {b} classes"),
             code => format!("a kernel reported the unknown fault {code} ({a}, {b}, {c})"),
         }
     }

@@ -262,7 +262,8 @@ impl Driver for Emulated {
     fn build(&self, text: &Text) -> Result<Function> {
         self.compiler.record(text)?;
         let kernel = with_shared_pointers(&text.source);
-        let source = format!("#line 1 \"prelude.h\"\n{PRELUDE}\n#line 1 \"text\"\n{kernel}\nESKER_MODULE({})\n", text.entry);
+        let source =
+            format!("#line 1 \"prelude.h\"\n{PRELUDE}\n#line 1 \"text\"\n{kernel}\nESKER_MODULE({})\n", text.entry);
         let library = self.compiler.library(&text.name, &source, OPTIONS, LIBRARIES)?;
         // SAFETY: prelude.h gives every module this symbol, of this type.
         let exported = unsafe { library.get::<*const Exported>(b"esker_module") }.map(|symbol| *symbol);
