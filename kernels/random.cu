@@ -1,5 +1,5 @@
 // Fills, ranges and random numbers, all functions of the element's row-major index; twin of crates/cpu/src/random, with
-// its bits. Y is the element. Where a rounding must not be left out, products and sums are rounded by name.
+// its bits. Y is the element; DOUBLE says whether it is computed in f64. Where a rounding must not be left out, products and sums are rounded by name.
 
 __device__ inline float add(float a, float b) { return __fadd_rn(a, b); }
 __device__ inline double add(double a, double b) { return __dadd_rn(a, b); }
@@ -34,6 +34,12 @@ WHOLE(i16, -32768, 32767)
 WHOLE(i32, -2147483647 - 1, 2147483647)
 WHOLE(i64, -9223372036854775807ll - 1, 9223372036854775807ll)
 
+// From f32, which needs no f64 on the way.
+template <class T> __device__ inline T from_float(float v) { return From<T>::of((double)v); }
+template <> __device__ inline float from_float<float>(float v) { return v; }
+template <> __device__ inline f16 from_float<f16>(float v) { return Rounded<f16>::of(v); }
+template <> __device__ inline bf16 from_float<bf16>(float v) { return Rounded<bf16>::of(v); }
+
 // ---- Philox 4x32 with ten rounds
 
 struct Words { u32 w[4]; };
@@ -58,6 +64,7 @@ __device__ inline double uniform(u32 high, u32 low) {
     return mul((double)(((u64)high << 32 | low) >> 11), 1.0 / 9007199254740992.0);
 }
 
+#if !DOUBLE
 // ---- normal numbers in f32: logarithm, sine and cosine of crates/cpu/src/vector/math.rs
 
 // ln x of a positive, normal, finite x.
@@ -106,7 +113,7 @@ __device__ inline void normal_pair(u32 even, u32 odd, float &a, float &b) {
     a = mul(radius, cos);
     b = mul(radius, sin);
 }
-
+#else
 // ---- normal numbers in f64: the steps of fdlibm (e_log.c, k_sin.c, k_cos.c, e_rem_pio2.c), whose functions every CPU runs
 // Copyright (C) 1993 by Sun Microsystems, Inc. All rights reserved. Developed at SunSoft, a Sun Microsystems, Inc. business.
 // Permission to use, copy, modify, and distribute this software is freely granted, provided that this notice is preserved.
@@ -196,6 +203,7 @@ __device__ inline void normal_pair(double even, double odd, double &a, double &b
     a = mul(radius, cos);
     b = mul(radius, sin);
 }
+#endif
 
 // ---- kernels: every thread takes the elements of one block of words
 
@@ -220,22 +228,13 @@ extern "C" __global__ void arange(Y *y, double start, double step, i64 n) {
     for (i64 i = thread_index(); i < n; i += thread_count()) y[i] = From<Y>::of(add(start, mul((double)i, step)));
 }
 
+#if !DOUBLE
 extern "C" __global__ void uniform_f32(Y *y, u64 key, double low, double range, i64 n) {
     for (i64 b = thread_index(); 4 * b < n; b += thread_count()) {
         Words words = block_of(key, (u64)b);
         Pack<Y, 4> v;
         for (int l = 0; l < 4; l++) v.e[l] = From<Y>::of(add(low, mul(range, (double)uniform(words.w[l]))));
         put<4>(y, 4 * b, n, v);
-    }
-}
-
-extern "C" __global__ void uniform_f64(Y *y, u64 key, double low, double range, i64 n) {
-    for (i64 b = thread_index(); 2 * b < n; b += thread_count()) {
-        Words words = block_of(key, (u64)b);
-        Pack<Y, 2> v;
-        for (int l = 0; l < 2; l++)
-            v.e[l] = From<Y>::of(add(low, mul(range, uniform(words.w[2 * l], words.w[2 * l + 1]))));
-        put<2>(y, 2 * b, n, v);
     }
 }
 
@@ -246,20 +245,10 @@ extern "C" __global__ void normal_f32(Y *y, u64 key, float mean, float std, i64 
         for (int l = 0; l < 4; l += 2) {
             float a, c;
             normal_pair(words.w[l], words.w[l + 1], a, c);
-            v.e[l] = From<Y>::of((double)fmaf(a, std, mean));
-            v.e[l + 1] = From<Y>::of((double)fmaf(c, std, mean));
+            v.e[l] = from_float<Y>(fmaf(a, std, mean));
+            v.e[l + 1] = from_float<Y>(fmaf(c, std, mean));
         }
         put<4>(y, 4 * b, n, v);
-    }
-}
-
-extern "C" __global__ void normal_f64(Y *y, u64 key, double mean, double std, i64 n) {
-    for (i64 b = thread_index(); 2 * b < n; b += thread_count()) {
-        Words words = block_of(key, (u64)b);
-        double a, c;
-        normal_pair(uniform(words.w[0], words.w[1]), uniform(words.w[2], words.w[3]), a, c);
-        Pack<Y, 2> v = {{From<Y>::of(add(mean, mul(std, a))), From<Y>::of(add(mean, mul(std, c)))}};
-        put<2>(y, 2 * b, n, v);
     }
 }
 
@@ -275,12 +264,33 @@ extern "C" __global__ void dropout_f32(const Y *x, Y *y, u64 key, double p, floa
         Words words = block_of(key, (u64)b);
         for (int l = 0; l < 4; l++) {
             float kept = __fdiv_rn((float)value_of<Y>(v.e[l]), keep);
-            v.e[l] = From<Y>::of((double)((double)uniform(words.w[l]) >= p ? kept : 0.0f));
+            v.e[l] = from_float<Y>((double)uniform(words.w[l]) >= p ? kept : 0.0f);
         }
         put<4>(y, 4 * b, n, v);
     }
 }
+#else
+extern "C" __global__ void uniform_f64(Y *y, u64 key, double low, double range, i64 n) {
+    for (i64 b = thread_index(); 2 * b < n; b += thread_count()) {
+        Words words = block_of(key, (u64)b);
+        Pack<Y, 2> v;
+        for (int l = 0; l < 2; l++)
+            v.e[l] = From<Y>::of(add(low, mul(range, uniform(words.w[2 * l], words.w[2 * l + 1]))));
+        put<2>(y, 2 * b, n, v);
+    }
+}
 
+extern "C" __global__ void normal_f64(Y *y, u64 key, double mean, double std, i64 n) {
+    for (i64 b = thread_index(); 2 * b < n; b += thread_count()) {
+        Words words = block_of(key, (u64)b);
+        double a, c;
+        normal_pair(uniform(words.w[0], words.w[1]), uniform(words.w[2], words.w[3]), a, c);
+        Pack<Y, 2> v = {{From<Y>::of(add(mean, mul(std, a))), From<Y>::of(add(mean, mul(std, c)))}};
+        put<2>(y, 2 * b, n, v);
+    }
+}
+
+// Elements whose number is at least p, divided by `keep`.
 extern "C" __global__ void dropout_f64(const Y *x, Y *y, u64 key, double p, double keep, i64 n) {
     for (i64 b = thread_index(); 2 * b < n; b += thread_count()) {
         Words words = block_of(key, (u64)b);
@@ -292,3 +302,4 @@ extern "C" __global__ void dropout_f64(const Y *x, Y *y, u64 key, double p, doub
         put<2>(y, 2 * b, n, v);
     }
 }
+#endif

@@ -9,8 +9,10 @@ use crate::memory::Block;
 
 /// As in `radix.cu`.
 const THREADS: u32 = 256;
-/// Keys of a tile, as in `radix.cu`.
-const TILE: usize = 4096;
+/// Keys of a thread in a tile: many where there are tiles enough for all multiprocessors, few otherwise.
+const ITEMS: [(usize, &str); 2] = [(16, "16"), (4, "4")];
+/// Keys of which there are tiles enough.
+const MANY: usize = 1 << 20;
 /// Values of a digit.
 const DIGITS: usize = 256;
 /// Bits of a digit.
@@ -38,12 +40,13 @@ pub(crate) struct Sorted {
 /// Sorts the keys of each line, equals in their order.
 pub(crate) fn sort(gpu: &Gpu, keys: Block, what: Lines) -> Result<Sorted> {
     let Lines { n, lines, wide, bits } = what;
-    let tiles = n.div_ceil(TILE);
+    let (items, each) = ITEMS[usize::from(n * lines < MANY)];
+    let tiles = n.div_ceil(items * THREADS as usize);
     let blocks = lines * tiles.max(DIGITS);
     if u32::try_from(blocks).is_err() {
         return Err(Error::unavailable(format!("{lines} lines of {n} are more than the sort has blocks for")));
     }
-    let define = [("K", if wide { "u64" } else { "u32" })];
+    let define = [("K", if wide { "u64" } else { "u32" }), ("ITEMS", each)];
     let count = gpu.kernel(RADIX, "radix_count", &define)?;
     let sum = gpu.kernel(RADIX, "radix_sum", &define)?;
     let shift_keys = gpu.kernel(RADIX, "radix_move", &define)?;

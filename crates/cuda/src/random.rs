@@ -36,7 +36,7 @@ fn fill(gpu: &Gpu, value: f64, y: &mut Array) -> Result<()> {
         return gpu.driver.fill(address(y), pattern[0], bytes);
     }
     let [low, high]: [u64; 2] = bytemuck::cast(pattern);
-    let kernel = gpu.kernel(RANDOM, "fill", &[("Y", "u8")])?;
+    let kernel = gpu.kernel(RANDOM, "fill", &[("Y", "u8"), ("DOUBLE", "0")])?;
     gpu.launch(kernel, gpu.spread(bytes.div_ceil(16), THREADS), args![address(y), low, high, bytes as i64])
 }
 
@@ -45,7 +45,11 @@ fn draw(gpu: &Gpu, random: &Random, x: &[&Array], y: &mut Array) -> Result<()> {
     let (double, to, n) = (y.dtype() == DType::F64, address(y), y.shape().numel());
     let kernel = |entry: [&'static str; 2]| {
         let [f32, f64] = entry;
-        gpu.kernel(RANDOM, if double { f64 } else { f32 }, &[("Y", name_of(y.dtype()))])
+        gpu.kernel(
+            RANDOM,
+            if double { f64 } else { f32 },
+            &[("Y", name_of(y.dtype())), ("DOUBLE", if double { "1" } else { "0" })],
+        )
     };
     let all = n as i64;
     // Numbers of a block of words.

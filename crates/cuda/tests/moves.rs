@@ -116,6 +116,11 @@ fn long_and_short_lines_are_sorted() {
             }
         }
     }
+    for dtype in [DType::F32, DType::F64, DType::U8] {
+        let n = (1 << 20) + 77;
+        let outs: &[Out<'_>] = &[(dtype, &[n], false), (DType::I64, &[n], false)];
+        same(device, &Kernel::Sort { dim: 0, descending: false }, &[&values(dtype, &[n], 6)], outs);
+    }
 }
 
 #[test]
