@@ -11,16 +11,21 @@ use esker_ops::{Array, ConvPass, View};
 use esker_tensor::{DType, Dims, Error, Result, Shape};
 use smallvec::SmallVec;
 
-use crate::dense::{channels_last, in_order};
+use crate::dense::{channels_last, in_order, number, row_major, with_order};
 use crate::driver::Grid;
 use crate::gpu::{Gpu, address, args, name_of};
+use crate::matmul;
 
 /// Threads of a block.
 const THREADS: u32 = 256;
-/// The side of a tile, as in `conv.cu`.
-const TILE: usize = 64;
+/// Columns of a tile, as in `conv.cu`.
+const WIDE: usize = 64;
 /// The depth of a tile, as in `conv.cu`.
 const DEPTH: usize = 16;
+/// Blocks that keep a device busy; a choice for all devices, so that sums have one order.
+const BUSY: usize = 264;
+/// Most parts that a product's depth is split into, and the least depth of one.
+const PARTS: (usize, usize) = (16, 128);
 /// Blocks that the gradient by the weight is split into, where it is large enough.
 const BLOCKS: usize = 1024;
 /// The least pixels of a slice.
@@ -32,14 +37,14 @@ const MOST: usize = 65_535;
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Windows {
-    size: [i64; 2],
-    out: [i64; 2],
-    step: [i64; 2],
-    base: [i64; 2],
-    shift: [i64; 2],
-    taps: [i64; 2],
-    channels: i64,
-    width: i64,
+    size: [i32; 2],
+    out: [i32; 2],
+    step: [i32; 2],
+    base: [i32; 2],
+    shift: [i32; 2],
+    taps: [i32; 2],
+    channels: i32,
+    width: i32,
 }
 
 /// As `Target` in `conv.cu`.
@@ -77,6 +82,10 @@ pub(crate) fn run(gpu: &Gpu, pass: ConvPass, conv: &Conv2d, a: &Array, b: &Array
     }
     let last = channels_last();
     let a = in_order(gpu, a, &last)?;
+    let is_pointwise = |w: &Array| w.shape()[2..] == [1, 1] && conv.groups == 1;
+    if conv.stride == [1, 1] && conv.padding == [0, 0] && is_pointwise(if pass == ConvPass::Weight { y } else { b }) {
+        return pointwise(gpu, pass, &a, b, y);
+    }
     match pass {
         ConvPass::Forward => forward(gpu, &Geometry::new(conv, a.shape(), b.shape(), y.shape())?, &a, b, y),
         ConvPass::Input => input(gpu, &Geometry::new(conv, y.shape(), b.shape(), a.shape())?, &a, b, y),
@@ -87,9 +96,72 @@ pub(crate) fn run(gpu: &Gpu, pass: ConvPass, conv: &Conv2d, a: &Array, b: &Array
     }
 }
 
-/// Pairs as kernels take them.
-fn pair(v: [usize; 2]) -> [i64; 2] {
-    v.map(|v| v as i64)
+/// Products of pixels and filters, where a window is one pixel.
+fn pointwise(gpu: &Gpu, pass: ConvPass, a: &Array, b: &Array, y: &mut Array) -> Result<()> {
+    let last = channels_last();
+    match pass {
+        ConvPass::Forward => {
+            with_order(gpu, y, &last, |y| matmul::affine(gpu, &pixels(a)?, &filters(b)?, None, &mut pixels(y)?))
+        }
+        ConvPass::Input => with_order(gpu, y, &last, |y| matmul::run(gpu, &pixels(a)?, &filters(b)?, &mut pixels(y)?)),
+        ConvPass::Weight => {
+            let (x, dy) = (pixels(a)?, pixels(&in_order(gpu, b, &last)?)?.view(&View::Permute(Dims::from([1, 0])))?);
+            with_order(gpu, y, &row_major(4), |y| matmul::run(gpu, &dy, &x, &mut filters(y)?))
+        }
+    }
+}
+
+/// The pixels of channels-last images, a row each.
+fn pixels(x: &Array) -> Result<Array> {
+    let [n, c, h, w] = [0, 1, 2, 3].map(|d| x.shape()[d]);
+    x.view(&View::Permute(channels_last()))?.view(&View::Reshape(Shape::from([n * h * w, c])))
+}
+
+/// Filters of one pixel, a row each.
+fn filters(w: &Array) -> Result<Array> {
+    w.view(&View::Reshape(Shape::from([w.shape()[0], w.shape()[1]])))
+}
+
+/// A size as kernels count it; what they add to it fits too.
+fn small(n: usize) -> Result<i32> {
+    let fits = i32::try_from(n).ok().filter(|n| *n < 1 << 29);
+    fits.ok_or_else(|| Error::unavailable(format!("convolutions count sizes up to 2^29, not {n}")))
+}
+
+fn pair([h, w]: [usize; 2]) -> Result<[i32; 2]> {
+    Ok([small(h)?, small(w)?])
+}
+
+/// A tile's rows over 16: more where `large`, if shared memory has room for them.
+fn rows_of(dtype: DType, large: bool) -> usize {
+    if large && dtype != DType::F64 { 8 } else { 4 }
+}
+
+/// What the kernels are compiled for: whether all rows of channels, and where they begin, are whole groups of four.
+fn defines(
+    x: &Array,
+    others: &[usize],
+    widths: [usize; 2],
+    rows: usize,
+    weights: bool,
+) -> [(&'static str, &'static str); 4] {
+    let all = others.iter().fold(address(x), |all, at| all | at);
+    let packed = widths.iter().all(|w| w.is_multiple_of(4)) && all.is_multiple_of(4 * x.dtype().size());
+    [
+        ("X", name_of(x.dtype())),
+        ("VEC", if packed { "4" } else { "1" }),
+        ("ROWS", number(rows)),
+        ("WEIGHTS", if weights { "1" } else { "0" }),
+    ]
+}
+
+/// Bytes of the type that sums are made in.
+fn sum_bytes(dtype: DType) -> usize {
+    if dtype == DType::F64 { 8 } else { 4 }
+}
+
+fn grid(blocks: [usize; 3]) -> Grid {
+    Grid { blocks: blocks.map(|v| u32::try_from(v).unwrap_or(u32::MAX)), threads: THREADS, shared: 0 }
 }
 
 fn strides(x: &Array) -> [i64; 4] {
@@ -105,8 +177,8 @@ struct Reaching {
     first: usize,
     step: usize,
     count: usize,
-    base: i64,
-    shift: i64,
+    base: i32,
+    shift: i32,
 }
 
 impl Geometry {
@@ -130,17 +202,17 @@ impl Geometry {
     }
 
     /// The windows of the forward pass.
-    fn windows(&self) -> Windows {
-        Windows {
-            size: pair(self.size),
-            out: pair(self.out),
-            step: pair(self.conv.stride),
-            base: pair(self.conv.padding).map(|p| -p),
-            shift: pair(self.conv.dilation),
-            taps: pair(self.window),
-            channels: self.c as i64,
-            width: self.cg() as i64,
-        }
+    fn windows(&self) -> Result<Windows> {
+        Ok(Windows {
+            size: pair(self.size)?,
+            out: pair(self.out)?,
+            step: pair(self.conv.stride)?,
+            base: pair(self.conv.padding)?.map(|p| -p),
+            shift: pair(self.conv.dilation)?,
+            taps: pair(self.window)?,
+            channels: small(self.c)?,
+            width: small(self.cg())?,
+        })
     }
 
     fn reaching(&self, axis: usize, phase: usize) -> Reaching {
@@ -152,8 +224,8 @@ impl Geometry {
         // Those that reach are evenly spaced.
         let step = reach.get(1).map_or(stride, |second| second - first);
         let count = reach.len();
-        let base = far(first).div_euclid(stride as i64);
-        Reaching { first, step, count, base, shift: -((step * dilation / stride) as i64) }
+        let base = far(first).div_euclid(stride as i64) as i32;
+        Reaching { first, step, count, base, shift: -((step * dilation / stride) as i32) }
     }
 
     /// The weights of groups, taps `[group, kg, cg, r, s]`.
@@ -167,26 +239,48 @@ impl Geometry {
 fn product(
     gpu: &Gpu,
     g: &Geometry,
-    from: (&Array, Windows),
+    (x, windows): (&Array, Windows),
     weights: Option<&Array>,
-    to: (&Array, Target),
+    (y, to): (&Array, Target),
     n: usize,
 ) -> Result<()> {
-    let (x, windows) = from;
-    let m = g.images * windows.out.iter().product::<i64>() as usize;
-    let k = windows.taps.iter().product::<i64>() * windows.width;
-    let kernel = gpu.kernel(CONV, "conv_windows", &[("X", name_of(x.dtype()))])?;
-    let blocks = [m.div_ceil(TILE), n.div_ceil(TILE), g.conv.groups].map(|v| u32::try_from(v).unwrap_or(u32::MAX));
-    let grid = Grid { blocks, threads: THREADS, shared: 0 };
-    let (y, target) = to;
-    let w = weights.map_or(0, address);
-    gpu.launch(kernel, grid, args![address(x), w, address(y), windows, target, m as i64, n as i64, k])
+    let pixels = windows.out.iter().map(|v| *v as usize).product::<usize>();
+    let (m, groups, width) = (g.images * pixels, g.conv.groups, windows.width as usize);
+    let k = windows.taps.iter().map(|t| *t as usize).product::<usize>() * width;
+    let others = n.div_ceil(WIDE) * groups;
+    let rows = rows_of(x.dtype(), m.div_ceil(128) * others >= BUSY);
+    let tiles = m.div_ceil(16 * rows);
+    let wanted = (BUSY / (tiles * others).max(1)).min(PARTS.0).min(k / PARTS.1).min(MOST / groups).max(1);
+    let depth = k.div_ceil(wanted).next_multiple_of(DEPTH).max(DEPTH);
+    let parts = k.div_ceil(depth).max(1);
+    small(k)?;
+    let channels = groups * n;
+    let partial = match parts {
+        1 => None,
+        _ => Some(gpu.scratch(parts * m * channels * sum_bytes(x.dtype()))?),
+    };
+    let (w, sums) = (weights.map_or(0, address), partial.as_ref().map_or(0, |block| block.address));
+    let defines = defines(x, &[address(y), w], [width, n], rows, false);
+    let kernel = gpu.kernel(CONV, "conv_windows", &defines)?;
+    let (from, target) = (address(x), address(y));
+    let [pixels, columns, taps, each, all] = [m, n, k, depth, groups].map(|v| v as i64);
+    gpu.launch(
+        kernel,
+        grid([tiles, n.div_ceil(WIDE), parts * groups]),
+        args![from, w, target, sums, windows, to, pixels, columns, taps, each, all],
+    )?;
+    if parts == 1 {
+        return Ok(());
+    }
+    let kernel = gpu.kernel(CONV, "conv_join", &defines)?;
+    let [parts, channels] = [parts, channels].map(|v| v as i64);
+    gpu.launch(kernel, gpu.spread(m * groups * n, THREADS), args![sums, target, windows, to, parts, pixels, channels])
 }
 
 fn forward(gpu: &Gpu, g: &Geometry, x: &Array, w: &Array, y: &Array) -> Result<()> {
     let weights = g.grouped(w)?.view(&View::Permute(Dims::from([0, 3, 4, 2, 1])))?.contiguous()?;
     let to = Target { strides: strides(y), step: [1, 1], base: [0, 0] };
-    product(gpu, g, (x, g.windows()), Some(&weights), (y, to), g.kg())
+    product(gpu, g, (x, g.windows()?), Some(&weights), (y, to), g.kg())
 }
 
 fn input(gpu: &Gpu, g: &Geometry, dy: &Array, w: &Array, dx: &Array) -> Result<()> {
@@ -195,16 +289,16 @@ fn input(gpu: &Gpu, g: &Geometry, dy: &Array, w: &Array, dx: &Array) -> Result<(
         let reach = [0, 1].map(|axis| g.reaching(axis, phase[axis]));
         let out = [0, 1].map(|axis| g.size[axis].saturating_sub(phase[axis]).div_ceil(step[axis]));
         let windows = Windows {
-            size: pair(g.out),
-            out: pair(out),
+            size: pair(g.out)?,
+            out: pair(out)?,
             step: [1, 1],
             base: reach.map(|r| r.base),
             shift: reach.map(|r| r.shift),
-            taps: pair(reach.map(|r| r.count)),
-            channels: g.k as i64,
-            width: g.kg() as i64,
+            taps: pair(reach.map(|r| r.count))?,
+            channels: small(g.k)?,
+            width: small(g.kg())?,
         };
-        let to = Target { strides: strides(dx), step: pair(step), base: pair(phase) };
+        let to = Target { strides: strides(dx), step: step.map(|v| v as i64), base: phase.map(|v| v as i64) };
         let mut weights = None;
         if reach.iter().all(|r| r.count > 0) {
             let mut taps = grouped.clone();
@@ -221,20 +315,20 @@ fn input(gpu: &Gpu, g: &Geometry, dy: &Array, w: &Array, dx: &Array) -> Result<(
 fn weight(gpu: &Gpu, g: &Geometry, x: &Array, dy: &Array, dw: &Array) -> Result<()> {
     let (cg, kg, groups) = (g.cg(), g.kg(), g.conv.groups);
     let (m, pixels) = (g.window[0] * g.window[1] * cg, g.images * g.out[0] * g.out[1]);
-    let tiles = m.div_ceil(TILE) * kg.div_ceil(TILE) * groups;
-    let wanted = (BLOCKS / tiles).min(pixels / SLICE).min(MOST / groups).max(1);
+    let rows = rows_of(x.dtype(), m > WIDE);
+    let (high, wide) = (m.div_ceil(16 * rows), kg.div_ceil(WIDE));
+    let wanted = (BLOCKS / (high * wide * groups)).min(pixels / SLICE).min(MOST / groups).max(1);
     let depth = pixels.div_ceil(wanted).next_multiple_of(DEPTH).max(DEPTH);
     let (slices, total) = (pixels.div_ceil(depth).max(1), groups * m * kg);
-    let double = x.dtype() == DType::F64;
-    let partial = gpu.scratch(slices * total * if double { 8 } else { 4 })?;
-    let define = [("X", name_of(x.dtype()))];
+    small(m)?;
+    let partial = gpu.scratch(slices * total * sum_bytes(x.dtype()))?;
+    let define = defines(x, &[address(dy)], [cg, kg], rows, true);
     let kernel = gpu.kernel(CONV, "conv_weights", &define)?;
-    let blocks = [m.div_ceil(TILE), kg.div_ceil(TILE), slices * groups].map(|v| u32::try_from(v).unwrap_or(u32::MAX));
     let [all, rows, columns, count, each] = [groups, m, kg, pixels, depth].map(|v| v as i64);
     gpu.launch(
         kernel,
-        Grid { blocks, threads: THREADS, shared: 0 },
-        args![address(x), address(dy), partial.address, g.windows(), all, rows, columns, count, each],
+        grid([high, wide, slices * groups]),
+        args![address(x), address(dy), partial.address, g.windows()?, all, rows, columns, count, each],
     )?;
     let kernel = gpu.kernel(CONV, "conv_sum", &define)?;
     let [parts, sums, width, taps] = [slices, total, cg, g.window[1]].map(|v| v as i64);
