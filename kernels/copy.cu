@@ -22,9 +22,10 @@ template <class To, class From, bool whole> struct Convert {
 template <class To, class From> struct Convert<To, From, true> {
     static __device__ inline typename Acc<To>::type of(typename Acc<From>::type v) { return saturated<To>(v); }
 };
-template <class From, bool whole> struct Convert<bool8, From, whole> {
+template <class From> struct Convert<bool8, From, true> {
     static __device__ inline u8 of(typename Acc<From>::type v) { return v != 0; }
 };
+template <class From> struct Convert<bool8, From, false> : Convert<bool8, From, true> {};
 
 __device__ inline void move_element(const X *x, Y *y) {
     typedef Convert<Y, X, IsFloat<X>::value && !IsFloat<Y>::value> C;
