@@ -228,8 +228,9 @@ struct Coefs {
 
 #if !LAST
 // A team for each cut of a plane.
-extern "C" __global__ void write(const X *x, const X *dy, X *y, const A *coefs, i64 planes, i64 channels, i64 all, i64 images,
-                                 i64 size, i64 cuts, i64 cut) {
+extern "C" __global__ void __launch_bounds__(THREADS, 3) write(const X *x, const X *dy, X *y, const A *coefs, i64 planes,
+                                                               i64 channels, i64 all, i64 images, i64 size, i64 cuts,
+                                                               i64 cut) {
     i64 item = (i64)blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES;
     if (item >= planes * cuts) return;
     u32 plane = (u32)(cuts > 1 ? item / cuts : item), image = plane / (u32)channels;

@@ -284,7 +284,8 @@ extern "C" __global__ void ROWS normalize(const X *x, const X *weight, const X *
 // Block by block some rows, `length` each. dx; and the blocks' sums for weight and bias, [blocks, 2, n], where SUMS says so.
 #if SUMS
 #define TEAMS (LANES < 128 && 128 % LANES == 0 ? 128 : LANES)
-extern "C" __global__ void __launch_bounds__(TEAMS, (CACHE > 1 ? 512 : 1024) / TEAMS) normalize_grad(
+#define RESIDENT (CACHE > 1 ? 512 : TEAMS < 256 ? 896 : 1024) // As many as registers hold without many spills.
+extern "C" __global__ void __launch_bounds__(TEAMS, RESIDENT / TEAMS) normalize_grad(
 #else
 extern "C" __global__ void ROWS normalize_grad(
 #endif
@@ -366,9 +367,12 @@ extern "C" __global__ void ROWS normalize_grad(
     // Rows lie alike: whole packs, or packs of one.
     if (start < rows) {
         A *to = sums + this_row() * 2 * n;
+#pragma unroll
         for (int k = 0; k < CACHE; k++) {
             i64 at = (i64)(this_lane() + k * LANES) * PACK;
-            for (int l = 0; l < PACK && at + l < n; l++) {
+#pragma unroll
+            for (int l = 0; l < PACK; l++) {
+                if (at + l >= n) continue;
                 to[at + l] = dweight[k * PACK + l];
                 to[n + at + l] = dbias[k * PACK + l];
             }

@@ -178,9 +178,8 @@ impl Run<'_> {
         let (sums, pieces) = self.sums(statistics[0])?;
         let params = self.gpu.scratch(parts * 2 * channels * size_of::<f64>())?;
         let coefs = self.settle(&sums, pieces, [weight; 2], statistics, params.address)?;
-        for (from, to) in [(params.address, dweight), (params.address + channels * size_of::<f64>(), dbias)] {
-            reduce::sum_rows(self.gpu, (from, DType::F64), (to, self.dtype), parts, channels, 2 * channels)?;
-        }
+        let ends = ([dweight, dbias], self.dtype);
+        reduce::sum_pairs(self.gpu, (params.address, DType::F64), ends, parts, channels)?;
         self.write(&coefs)
     }
 

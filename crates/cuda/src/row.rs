@@ -12,12 +12,12 @@ use crate::reduce::{self, digits};
 /// Threads of a block, at least.
 const THREADS: usize = 256;
 /// Threads, and packs of each, for rows of so many packs. Longer rows are read again.
-const HELD: [(usize, usize, usize); 5] = [(4, 4, 1), (32, 32, 1), (128, 32, 4), (1024, 256, 4), (4096, 512, 8)];
+const HELD: [(usize, usize, usize); 5] = [(16, 4, 4), (32, 32, 1), (128, 32, 4), (1024, 256, 4), (4096, 512, 8)];
 /// As [`HELD`] for the gradient of normalisation, which holds two operands and sums for two others.
 const SUMMED: [(usize, usize, usize); 8] =
     [(32, 32, 1), (64, 64, 1), (96, 96, 1), (128, 128, 1), (192, 192, 1), (256, 256, 1), (512, 512, 1), (1024, 512, 2)];
-/// Threads that keep any device busy.
-const BUSY: usize = 1 << 17;
+/// Threads that keep any device busy, and not more than run at a time on the largest.
+const BUSY: usize = 110_000;
 
 /// Runs a row kernel.
 pub(crate) fn run(gpu: &Gpu, row: &Row, x: &[&Array], y: &mut [Array]) -> Result<()> {
@@ -212,7 +212,7 @@ impl Rows<'_> {
             args![x, weight, mean, rstd, dy, dx, 0usize, rows, n, step, 1i64],
         )?;
         let tiles = self.n.div_ceil(32);
-        let length = self.rows.div_ceil((BUSY / 256).div_ceil(tiles.max(1))).max(64);
+        let length = self.rows.div_ceil((4 * BUSY / 256).div_ceil(tiles.max(1))).max(64);
         let parts = self.rows.div_ceil(length);
         let sums = self.gpu.scratch(parts * 2 * self.n * wide.size())?;
         let kernel = self.kernel("params_grad", &[("PARAMS_GRAD", "1")], Team { lanes: 256, cache: 0 })?;
@@ -222,12 +222,7 @@ impl Rows<'_> {
     }
 
     /// Sums what the parts have for weight and bias.
-    fn params(&self, sums: usize, [dweight, dbias]: [usize; 2], parts: usize) -> Result<()> {
-        let wide = wide(self.dtype);
-        let bias = sums + self.n * wide.size();
-        for (from, to) in [(sums, dweight), (bias, dbias)] {
-            reduce::sum_rows(self.gpu, (from, wide), (to, self.dtype), parts, self.n, 2 * self.n)?;
-        }
-        Ok(())
+    fn params(&self, sums: usize, params: [usize; 2], parts: usize) -> Result<()> {
+        reduce::sum_pairs(self.gpu, (sums, wide(self.dtype)), (params, self.dtype), parts, self.n)
     }
 }

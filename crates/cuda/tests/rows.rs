@@ -187,7 +187,7 @@ fn scans() {
     }
 }
 
-const LENGTHS: [usize; 9] = [1, 5, 64, 130, 1000, 2048, 5003, 20_000, 50_257];
+const LENGTHS: [usize; 10] = [1, 5, 64, 130, 768, 1000, 2048, 5003, 20_000, 50_257];
 
 fn rows_of(n: usize) -> usize {
     if n > 10_000 { 2 } else { 5 }
