@@ -226,12 +226,15 @@ struct Coefs {
     }
 };
 
+// From the end, which the sums have left in the cache.
+__device__ inline u32 turned_block() { return gridDim.x - 1 - blockIdx.x; }
+
 #if !LAST
 // A team for each cut of a plane.
 extern "C" __global__ void __launch_bounds__(THREADS, 3) write(const X *x, const X *dy, X *y, const A *coefs, i64 planes,
                                                                i64 channels, i64 all, i64 images, i64 size, i64 cuts,
                                                                i64 cut) {
-    i64 item = (i64)blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES;
+    i64 item = (i64)turned_block() * (THREADS / LANES) + threadIdx.x / LANES;
     if (item >= planes * cuts) return;
     u32 plane = (u32)(cuts > 1 ? item / cuts : item), image = plane / (u32)channels;
     i64 left = (item - plane * cuts) * cut, at = plane * size + left, n = min(cut, size - left);
@@ -254,7 +257,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3) write(const X *x, const
 // A block writes `across` packs of channels (a power of two) by THREADS / across rows, of a piece of `length` rows.
 extern "C" __global__ void write(const X *__restrict__ x, const X *__restrict__ dy, X *__restrict__ y, const A *coefs,
                                  i64 channels, i64 all, i64 rows, i64 pieces, i64 length, i64 tiles, i64 across) {
-    i64 block = blockIdx.x, tile = block % tiles, piece = block / tiles % pieces, part = block / tiles / pieces;
+    i64 block = turned_block(), tile = block % tiles, piece = block / tiles % pieces, part = block / tiles / pieces;
     int down = THREADS / (int)across, tx = threadIdx.x & ((int)across - 1), ty = threadIdx.x / (int)across;
     i64 column = (tile * across + tx) * PACK, end = min((piece + 1) * length, rows);
     if (column >= channels) return;

@@ -9,8 +9,8 @@
 typedef Pack<X, PACK> P;
 typedef Packs<X, PACK, RAGGED> Row;
 
-// A block holds teams of LANES threads, a row each; enough blocks at a time that some load while others compute.
-#define BLOCK (LANES > 256 ? LANES : 256)
+// A block is as many threads as a row has, or several warps; enough blocks at a time that some load while others compute.
+#define BLOCK (LANES > 32 ? LANES : 256)
 #define ROWS __launch_bounds__(BLOCK, 1024 / BLOCK)
 
 // e^x; in f32 by the power of 2 that the hardware has.
@@ -182,7 +182,7 @@ extern "C" __global__ void ROWS softmax(const X *x, X *y, i64 rows, i64 n) {
 #endif
 
 #ifdef SOFTMAX_GRAD
-extern "C" __global__ void __launch_bounds__(BLOCK, BLOCK > 256 ? 2 : 3) softmax_grad(const X *y, const X *dy, X *dx, i64 rows, i64 n) {
+extern "C" __global__ void __launch_bounds__(BLOCK, (BLOCK > 256 ? 1024 : 768) / BLOCK) softmax_grad(const X *y, const X *dy, X *dx, i64 rows, i64 n) {
     i64 r = this_row();
     i64 length = r < rows ? n : 0;
     Row of_y(y + r * n, length), of_dy(dy + r * n, length), to(dx + r * n, length);

@@ -16,6 +16,8 @@ const THREADS: usize = 256;
 const BLOCKS: usize = 2048;
 /// Elements that are worth a block of their own.
 const PIECE: usize = 16_384;
+/// Loads of a thread that are under way at the same time.
+const SIDE: usize = 4;
 /// Packs of an output up to which four lanes fold it, and up to which a warp does.
 const FEW: usize = 16;
 const SOME: usize = 512;
@@ -298,9 +300,11 @@ impl Call<'_> {
                 && others.iter().all(|d| plain(d.x, pack))
                 && plan.folded.iter().all(|d| plain(d.1, pack))
         });
-        let across = (inner.size / pack).next_power_of_two().min(32);
-        let tiles = inner.size.div_ceil(across * pack);
         let outer: usize = others.iter().map(|d| d.size).product();
+        // Of few rows, a thread folds all where there are enough columns.
+        let most = if rows <= 4 * SIDE && outer * inner.size / pack >= BLOCKS * THREADS / 2 { THREADS } else { 32 };
+        let across = (inner.size / pack).next_power_of_two().min(most);
+        let tiles = inner.size.div_ceil(across * pack);
         // Rows for every thread of a block to have some.
         let least = THREADS / across * 16;
         let pieces = (BLOCKS / 2 / (outer * tiles)).min(rows / least).max(1);

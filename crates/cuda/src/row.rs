@@ -9,10 +9,19 @@ use crate::driver::{Function, Grid};
 use crate::gpu::{Gpu, address, args, name_of};
 use crate::reduce::{self, digits};
 
-/// Threads of a block, at least.
+/// Threads of a block of several rows.
 const THREADS: usize = 256;
 /// Threads, and packs of each, for rows of so many packs. Longer rows are read again.
-const HELD: [(usize, usize, usize); 5] = [(16, 4, 4), (32, 32, 1), (128, 32, 4), (1024, 256, 4), (4096, 512, 8)];
+const HELD: [(usize, usize, usize); 8] = [
+    (16, 4, 4),
+    (32, 32, 1),
+    (128, 32, 4),
+    (256, 64, 4),
+    (512, 128, 4),
+    (1024, 256, 4),
+    (2048, 512, 4),
+    (4096, 512, 8),
+];
 /// As [`HELD`] for the gradient of normalisation, which holds two operands and sums for two others.
 const SUMMED: [(usize, usize, usize); 8] =
     [(32, 32, 1), (64, 64, 1), (96, 96, 1), (128, 128, 1), (192, 192, 1), (256, 256, 1), (512, 512, 1), (1024, 512, 2)];
@@ -179,7 +188,7 @@ impl Rows<'_> {
         team: Team,
         args: &[&[u8]],
     ) -> Result<()> {
-        let threads = team.lanes.max(THREADS);
+        let threads = if team.lanes > 32 { team.lanes } else { THREADS };
         let kernel = self.kernel(entry, defines, team)?;
         self.gpu.launch(kernel, Grid::new(self.rows.div_ceil(threads / team.lanes), threads as u32), args)
     }
