@@ -97,14 +97,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3) sums(const X *x, const 
 #pragma unroll
         for (int l = 0; l < PACK; l++) centre[l] = means[(part * channels + column + l) / each];
 #else
-        int few = (int)min(8ll, end - start);
-        for (int r = 0; r < few; r++) {
-            P v = *(const P *)(x + from + (start + r) * channels);
+        // The mean of the first rows, the last of them again where there are fewer.
 #pragma unroll
-            for (int l = 0; l < PACK; l++) centre[l] += (A)load(&v.e[l]);
+        for (int r = 0; r < 8; r++) {
+            P v = *(const P *)(x + from + min(start + r, end - 1) * channels);
+#pragma unroll
+            for (int l = 0; l < PACK; l++) centre[l] += (A)load(&v.e[l]) / 8;
         }
-#pragma unroll
-        for (int l = 0; l < PACK; l++) centre[l] /= (A)few;
 #endif
 #pragma unroll 4
         for (i64 r = start + ty; r < end; r += down) {
@@ -242,7 +241,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3) write(const X *x, const
     Coefs c;
     c.read(coefs, all, part * channels + (plane - image * (u32)channels));
     Plane of_x(x + at, n), of_dy(dy + at, n), to(y + at, n);
-#pragma unroll 4
+#pragma unroll (RAGGED ? 2 : 4)
     for (int pack = threadIdx.x % LANES; pack < of_x.count; pack += LANES) {
         P v = of_x.get(pack, Rounded<X>::of(0)), d = v;
 #if BACK

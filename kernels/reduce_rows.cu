@@ -6,7 +6,7 @@ typedef Wide<X>::type A;
 typedef Acc<Y>::type B;
 
 // Loads that are under way at the same time.
-#define SIDE 4
+#define SIDE (PACK > 8 ? 2 : 4)
 
 __device__ inline void finish(A v, Y *y, i64 count) {
     if (threadIdx.x % LANES != 0) return;

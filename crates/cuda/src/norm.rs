@@ -14,6 +14,8 @@ use crate::row::dense_outputs;
 const THREADS: usize = 256;
 /// Blocks that keep any device busy.
 const BLOCKS: usize = 2048;
+/// Blocks of tiles that run at a time on the largest.
+const TILES: usize = 384;
 /// Elements that are worth a block of their own.
 const PIECE: usize = 4096;
 
@@ -237,7 +239,7 @@ impl Run<'_> {
         let [channels, rows, each] = [g.channels(), g.rows(), g.each].map(|v| v as i64);
         if self.last {
             let tiles = self.tiles();
-            let most = (BLOCKS / 4 / (g.parts * tiles.count)).min(g.rows() / (THREADS / tiles.across * 16));
+            let most = (TILES / (g.parts * tiles.count)).min(g.rows() / (THREADS / tiles.across * 16));
             let (pieces, length) = pieces(g.rows(), most);
             let block = allocate(pieces)?;
             let grid = Grid::new(g.parts * tiles.count * pieces, THREADS as u32);

@@ -12,10 +12,11 @@ use crate::view::View;
 
 /// Threads of a block.
 const THREADS: usize = 256;
-/// Blocks that keep any device busy.
-const BLOCKS: usize = 2048;
+/// Blocks that keep any device busy, and that the largest runs in whole rounds: of rows, and of columns.
+const BLOCKS: usize = 1980;
+const COLUMN_BLOCKS: usize = 1056;
 /// Elements that are worth a block of their own.
-const PIECE: usize = 16_384;
+const PIECE: usize = 4096;
 /// Loads of a thread that are under way at the same time.
 const SIDE: usize = 4;
 /// Packs of an output up to which four lanes fold it, and up to which a warp does.
@@ -307,7 +308,7 @@ impl Call<'_> {
         let tiles = inner.size.div_ceil(across * pack);
         // Rows for every thread of a block to have some.
         let least = THREADS / across * 16;
-        let pieces = (BLOCKS / 2 / (outer * tiles)).min(rows / least).max(1);
+        let pieces = (COLUMN_BLOCKS / (outer * tiles)).min(rows / least).max(1);
         let length = rows.div_ceil(pieces);
         let pieces = rows.div_ceil(length);
         let (kept, to) = kept_views(others);
@@ -357,7 +358,7 @@ impl Plan {
 
 /// In how many pieces of how many elements each of `outputs` folds of `n` elements goes.
 fn pieces(outputs: usize, n: usize, pack: usize) -> (usize, usize) {
-    if n < 2 * PIECE || outputs >= BLOCKS {
+    if n < 4 * PIECE || outputs >= BLOCKS / 2 {
         return (1, n.next_multiple_of(pack));
     }
     let length = n.div_ceil(BLOCKS.div_ceil(outputs)).max(PIECE).next_multiple_of(pack * THREADS);
