@@ -10,6 +10,17 @@ extern "C" __global__ void index_keys(const i64 *index, u32 *keys, i64 n, i64 si
     }
 }
 
+// The same for lines of `count` indices, neighbours `inner` apart: rows of line after line.
+extern "C" __global__ void line_keys(const i64 *index, u32 *keys, i64 n, i64 count, i64 inner, i64 size, i64 rows,
+                                     Fault *fault) {
+    for (i64 i = thread_index(); i < n; i += thread_count()) {
+        i64 row = index[i], outer = i / (count * inner), line = outer * inner + i % inner;
+        bool inside = row >= 0 && row < size;
+        if (!inside) report(fault, FAULT_INDEX, row, size, i);
+        keys[i] = (u32)(inside ? line * size + row : rows);
+    }
+}
+
 #define MOST 2048
 
 // As many positions as one block sorts: `n` of at most MOST, padded to `width`, a power of two.

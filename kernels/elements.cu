@@ -44,4 +44,28 @@ extern "C" __global__ void put_elements(const i64 *index, const X *src, Y *y, Vi
         }
     }
 }
+
+#define AHEAD 4
+
+// The same where the positions of each row of each line are known, from starts[row] to starts[row + 1] in `order`, rising;
+// `n` rows of all lines, `size` of each.
+extern "C" __global__ void put_sorted(const X *src, Y *y, const u32 *starts, const u32 *order, View to, i64 y_step, i64 size,
+                                      i64 n) {
+    typedef Acc<Y>::type A;
+    for (i64 i = thread_index(); i < n; i += thread_count()) {
+        u32 p = starts[i], end = starts[i + 1];
+        if (p == end) continue;
+        i64 line = i / size;
+        Y *target = y + place(to, line) + (i - line * size) * y_step;
+        A value = load(target);
+        for (; p < end; p += AHEAD) {
+            A v[AHEAD];
+            for (int k = 0; k < AHEAD; k++)
+                if (p + k < end) v[k] = (A)load(src + order[p + k]);
+            for (int k = 0; k < AHEAD; k++)
+                if (p + k < end) value = PUT<A>(value, v[k]);
+        }
+        store(target, value);
+    }
+}
 #endif

@@ -13,8 +13,14 @@ extern "C" __global__ void radix_count(const K *keys, u32 *counts, i64 n, i64 ti
     i64 line = blockIdx.x / tiles, tile = blockIdx.x - line * tiles;
     count[threadIdx.x] = 0;
     __syncthreads();
-    i64 start = tile * TILE, end = start + TILE < n ? start + TILE : n;
-    for (i64 i = start + threadIdx.x; i < end; i += THREADS) atomicAdd(&count[digit_of(keys[line * n + i], shift)], 1u);
+    const K *from = keys + line * n;
+    i64 start = tile * TILE + threadIdx.x;
+    K key[ITEMS];
+    #pragma unroll
+    for (int j = 0; j < ITEMS; j++) key[j] = start + j * THREADS < n ? from[start + j * THREADS] : (K)0;
+    #pragma unroll
+    for (int j = 0; j < ITEMS; j++)
+        if (start + j * THREADS < n) atomicAdd(&count[digit_of(key[j], shift)], 1u);
     __syncthreads();
     counts[(line * DIGITS + threadIdx.x) * tiles + tile] = count[threadIdx.x];
 }

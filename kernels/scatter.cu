@@ -25,12 +25,19 @@ extern "C" __global__ void add_rows(const X *base, const X *src, X *y, const u32
             for (int l = 0; l < N; l++) sum[l] = value_of<X>(v.e[l]);
         }
         const P *from = (const P *)src + (i64)outer * count * packs + at;
-        for (; p + AHEAD <= end; p += AHEAD) {
-            P v[AHEAD];
-            for (int k = 0; k < AHEAD; k++) v[k] = from[places[p + k] * packs];
-            for (int k = 0; k < AHEAD; k++) add_to(sum, v[k]);
+        for (; p + 2 * AHEAD <= end; p += 2 * AHEAD) {
+            P v[2 * AHEAD];
+            for (int k = 0; k < 2 * AHEAD; k++) v[k] = from[places[p + k] * packs];
+            for (int k = 0; k < 2 * AHEAD; k++) add_to(sum, v[k]);
         }
-        for (; p < end; p++) add_to(sum, from[places[p] * packs]);
+        // All that is left is read before any of it is waited for.
+        for (; p < end; p += AHEAD) {
+            P v[AHEAD];
+            for (int k = 0; k < AHEAD; k++)
+                if (p + k < end) v[k] = from[places[p + k] * packs];
+            for (int k = 0; k < AHEAD; k++)
+                if (p + k < end) add_to(sum, v[k]);
+        }
         P r;
         for (int l = 0; l < N; l++) r.e[l] = Rounded<X>::of(sum[l]);
         ((P *)y)[i] = r;

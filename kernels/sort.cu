@@ -1,5 +1,5 @@
-// Order along lines; twin of crates/cpu/src/sort.rs. X is the element, K the unsigned integer that its keys are; DESCENDING
-// is 1 or 0.
+// Order along lines; twin of crates/cpu/src/sort.rs. X is the element, K the unsigned integer that its keys are, I counts
+// elements; DESCENDING is 1 or 0.
 
 // ---- keys: NaN the largest of all, both zeros the same
 
@@ -87,10 +87,11 @@ extern "C" __global__ void sort_keys(const X *x, K *keys, i64 n) {
 }
 
 extern "C" __global__ void sort_values(const X *x, const u32 *places, X *values, i64 *index, i64 n, i64 lines) {
-    for (i64 i = thread_index(); i < n * lines; i += thread_count()) {
-        i64 line = i / n;
+    const I length = (I)n, all = (I)(n * lines);
+    for (I i = (I)thread_index(); i < all; i += (I)thread_count()) {
+        I line = i / length;
         u32 place = places[i];
-        values[i] = x[line * n + place];
+        values[i] = x[(i64)line * n + place];
         index[i] = place;
     }
 }

@@ -1,20 +1,17 @@
 //! Picking and adding slices by index.
 
-use esker_kernels::{BUCKET, GATHER, SCATTER};
+use esker_kernels::{GATHER, SCATTER};
 use esker_ops::Array;
 use esker_tensor::{DType, Error, Layout, Result, Shape};
 
+use crate::buckets::{Buckets, index_keys};
 use crate::dense::{counter, index_array, number, pack_of, row_major, unit_name, unit_of, with_order};
 use crate::elements;
 use crate::gpu::{Gpu, address, args, name_of};
-use crate::memory::Block;
-use crate::radix;
 use crate::view::around;
 
 /// Threads of a block.
 const THREADS: u32 = 256;
-/// Positions that one block sorts, as in `bucket.cu`.
-const FEW: usize = 2048;
 
 /// `y = x` at `index` along `dim`.
 pub(crate) fn gather(gpu: &Gpu, dim: usize, x: &Array, index: &Array, y: &mut Array) -> Result<()> {
@@ -61,7 +58,7 @@ pub(crate) fn scatter(
             return index_keys(gpu, &index, size).map(drop);
         }
         let count = index.shape().numel();
-        let buckets = Buckets::new(gpu, &index, size)?;
+        let buckets = Buckets::of_rows(gpu, &index, size)?;
         let base = x.as_ref().map_or(0, address);
         let pack = pack_of(y, inner, &[address(&src), base]);
         let (packs, n) = (inner / pack, outer * size * inner / pack);
@@ -71,55 +68,4 @@ pub(crate) fn scatter(
         let [count, size, packs, all] = [count, size, packs, n].map(|v| v as i64);
         gpu.launch(kernel, gpu.spread(n, THREADS), args![base, from, to, starts, places, count, size, packs, all])
     })
-}
-
-/// Positions sorted by where they go: those of row `r` are `places[starts[r]..starts[r + 1]]`, rising.
-struct Buckets {
-    places: Block,
-    starts: Block,
-}
-
-impl Buckets {
-    fn new(gpu: &Gpu, index: &Array, size: usize) -> Result<Self> {
-        let n = index.shape().numel();
-        if n >= 1 << 31 || size >= u32::MAX as usize {
-            return Err(Error::unavailable(format!("{n} indices into {size} rows are more than the sort counts")));
-        }
-        let (keys, places) = if n <= FEW { Self::few(gpu, index, n, size)? } else { Self::many(gpu, index, n, size)? };
-        let starts = gpu.scratch((size + 1) * size_of::<u32>())?;
-        let kernel = gpu.kernel(BUCKET, "bucket_starts", &[])?;
-        let [count, rows] = [n, size].map(|v| v as i64);
-        gpu.launch(kernel, gpu.spread(size + 1, THREADS), args![keys.address, starts.address, count, rows])?;
-        Ok(Self { places, starts })
-    }
-
-    /// Keys and places, by one block.
-    fn few(gpu: &Gpu, index: &Array, n: usize, size: usize) -> Result<(Block, Block)> {
-        let (keys, places) = (gpu.scratch(n * size_of::<u32>())?, gpu.scratch(n * size_of::<u32>())?);
-        let kernel = gpu.kernel(BUCKET, "sort_few", &[])?;
-        let [count, width, rows] = [n, n.next_power_of_two().max(2), size].map(|v| v as i64);
-        gpu.launch(
-            kernel,
-            crate::driver::Grid::new(n.min(1), 1024),
-            args![address(index), keys.address, places.address, count, width, rows, gpu.fault()],
-        )?;
-        Ok((keys, places))
-    }
-
-    fn many(gpu: &Gpu, index: &Array, n: usize, size: usize) -> Result<(Block, Block)> {
-        let bits = (usize::BITS - size.leading_zeros()) as usize;
-        let lines = radix::Lines { n, lines: 1, wide: false, bits };
-        let sorted = radix::sort(gpu, index_keys(gpu, index, size)?, lines)?;
-        Ok((sorted.keys, sorted.places))
-    }
-}
-
-/// Indices as keys of 32 bits; those out of range are reported, and go behind all rows.
-fn index_keys(gpu: &Gpu, index: &Array, size: usize) -> Result<Block> {
-    let n = index.shape().numel();
-    let keys = gpu.scratch(n * size_of::<u32>())?;
-    let kernel = gpu.kernel(BUCKET, "index_keys", &[])?;
-    let (from, [count, rows]) = (address(index), [n, size].map(|v| v as i64));
-    gpu.launch(kernel, gpu.spread(n, THREADS), args![from, keys.address, count, rows, gpu.fault()])?;
-    Ok(keys)
 }

@@ -9,6 +9,7 @@
 
 mod arg_reduce;
 mod backend;
+mod buckets;
 mod concat;
 mod conv;
 mod copy;

@@ -43,7 +43,7 @@ pub(crate) fn sort(gpu: &Gpu, keys: Block, what: Lines) -> Result<Sorted> {
     let (items, each) = ITEMS[usize::from(n * lines < MANY)];
     let tiles = n.div_ceil(items * THREADS as usize);
     let blocks = lines * tiles.max(DIGITS);
-    if u32::try_from(blocks).is_err() {
+    if i32::try_from(blocks).is_err() {
         return Err(Error::unavailable(format!("{lines} lines of {n} are more than the sort has blocks for")));
     }
     let define = [("K", if wide { "u64" } else { "u32" }), ("ITEMS", each)];

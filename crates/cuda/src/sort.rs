@@ -2,8 +2,9 @@
 
 use esker_kernels::SORT;
 use esker_ops::{Array, View};
-use esker_tensor::{DType, Dims, Error, Layout, Result};
+use esker_tensor::{Dims, Error, Layout, Result};
 
+use crate::dense::counter;
 use crate::driver::Grid;
 use crate::gpu::{Gpu, address, args, name_of};
 use crate::{copy, radix};
@@ -53,9 +54,9 @@ fn rows(
     [n, lines]: [usize; 2],
 ) -> Result<()> {
     let wide = x.dtype().size() == 8;
-    let element = if x.dtype() == DType::Bool { "bool8" } else { name_of(x.dtype()) };
     let key = if wide { "u64" } else { "u32" };
-    let defines = [("X", element), ("K", key), ("DESCENDING", if descending { "1" } else { "0" })];
+    let descending = if descending { "1" } else { "0" };
+    let defines = [("X", name_of(x.dtype())), ("K", key), ("I", counter(n * lines)), ("DESCENDING", descending)];
     let (from, to, places) = (address(x), address(values), address(index));
     let [length, count] = [n, lines].map(|v| v as i64);
     if n <= ROOM {
