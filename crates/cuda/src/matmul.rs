@@ -1,7 +1,7 @@
 //! Matrix products: the vendor's library where it knows the type, else our own kernel.
 
 use esker_ops::{Array, Random};
-use esker_tensor::{DType, Result};
+use esker_tensor::{DType, Layout, Result, Shape};
 use smallvec::SmallVec;
 
 use crate::driver::Grid;
@@ -117,9 +117,13 @@ impl Factor {
     }
 
     /// The same values, row-major.
-    fn copied(&self) -> Result<Self> {
-        // A copy of what an affine layer turned keeps its orientation: the array itself is row-major then.
-        Ok(Self::of(&self.array.contiguous()?))
+    fn copied(&self, rows: usize, columns: usize) -> Result<Self> {
+        let [row, column] = self.strides;
+        let dims = self.batch.iter().copied().chain([(rows, row), (columns, column)]);
+        let (sizes, strides): (Vec<usize>, Vec<isize>) = dims.unzip();
+        let layout = Layout::new(Shape::from(&sizes[..]), strides.into_iter().collect(), self.array.layout().offset());
+        let (dtype, device) = (self.array.dtype(), self.array.device());
+        Ok(Self::of(&Array::new(dtype, device, layout, self.array.storage().clone())?.copied()?))
     }
 }
 
@@ -128,17 +132,9 @@ fn sided(factor: &Factor, rows: usize, columns: usize) -> Result<(Option<Factor>
     if let Some(side) = factor.side(rows, columns) {
         return Ok((None, side));
     }
-    let turned =
-        factor.array.shape().len() == 2 && matrix(factor.array.shape()) == (columns, rows) && factor.batch.is_empty();
-    let is_turned =
-        turned && factor.strides == [factor.array.layout().strides()[1], factor.array.layout().strides()[0]];
-    let mut copy = factor.copied()?;
-    if is_turned {
-        copy.strides.reverse();
-    }
+    let copy = factor.copied(rows, columns)?;
     let dense = Side { turned: false, step: columns.max(1), batch: rows * columns };
-    let side = copy.side(rows, columns).unwrap_or(dense);
-    Ok((Some(copy), side))
+    Ok((Some(copy), dense))
 }
 
 fn product(
