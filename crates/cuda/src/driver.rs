@@ -5,6 +5,8 @@ pub(crate) mod compile;
 #[cfg(feature = "emulate")]
 pub(crate) mod emulated;
 mod nvidia;
+#[cfg(test)]
+pub(crate) mod recorded;
 mod search;
 
 use esker_tensor::Result;

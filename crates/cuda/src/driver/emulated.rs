@@ -367,3 +367,6 @@ impl Driver for Emulated {
 fn layout_of(bytes: usize) -> Option<Layout> {
     Layout::from_size_align(bytes.max(1), ALIGNMENT).ok()
 }
+
+#[cfg(test)]
+mod tests;
