@@ -53,6 +53,12 @@ pub(crate) trait Driver: Send + Sync {
     /// Device memory, aligned to 512 bytes.
     fn alloc(&self, bytes: usize) -> Result<usize>;
 
+    /// Whether it notices when a kernel leaves the memory that it was given: then each array should have memory of its own,
+    /// of just its size, rather than a part of what the pool holds. Such memory is aligned to 16 bytes.
+    fn guards(&self) -> bool {
+        false
+    }
+
     /// Gives device memory back.
     fn free(&self, address: usize);
 

@@ -1,12 +1,19 @@
 use super::*;
 
+/// The texts of these tests, some of them wrong, are nobody else's concern.
+fn open() -> Emulated {
+    let mut gpu = Emulated::open().unwrap();
+    gpu.compiler.texts = None;
+    gpu
+}
+
 fn text(source: &str) -> Text {
     Text { name: "a test".to_owned(), source: source.to_owned(), entry: "k", fuse: false }
 }
 
 /// What `source` makes of `n` words that count up, with `threads` in each of `blocks` blocks.
 fn run(source: &str, blocks: usize, threads: u32, shared: u32, n: usize) -> Result<Vec<u32>> {
-    let gpu = Emulated::open()?;
+    let gpu = open();
     run_on(&gpu, source, Grid { shared, ..Grid::new(blocks, threads) }, n)
 }
 
@@ -84,7 +91,7 @@ fn shared_memory_of_any_size_is_there() {
 #[test]
 fn what_would_hang_is_an_error() {
     let kernel = |body: &str| format!("extern \"C\" __global__ void k(unsigned *x, int n) {{ {body} }}");
-    let gpu = Emulated::open().unwrap();
+    let gpu = open();
     let grid = Grid::new(2, 64);
     let fails = |body: &str| reason(run_on(&gpu, &kernel(body), grid, 128));
     assert!(fails("if (threadIdx.x < 40) __syncthreads();").contains("threads ended while others wait"));
@@ -101,8 +108,23 @@ fn what_would_hang_is_an_error() {
 }
 
 #[test]
+fn a_kernel_that_leaves_its_memory_is_found_out() {
+    let kernel = |body: &str| format!("extern \"C\" __global__ void k(unsigned *x, int n) {{ {body} }}");
+    let gpu = open();
+    let fails = |body: &str, n| reason(run_on(&gpu, &kernel(body), Grid::new(2, 32), n));
+    assert!(
+        fails("x[threadIdx.x + blockIdx.x * 32] = 1;", 60)
+            .contains("which is not its memory (in or before thread 28 of block 1")
+    );
+    assert!(fails("if (threadIdx.x == 9) x[n] = x[-3000];", 20).contains("which is not its memory"));
+    assert!(fails("x[0] = 7 / (n - 16);", 16).contains("divided by zero"));
+    assert!(fails("__syncthreads(); x[threadIdx.x + blockIdx.x * 32] = 1;", 60).contains("which is not its memory"));
+    assert_eq!(run_on(&gpu, &kernel("x[threadIdx.x] = 7;"), Grid::new(2, 32), 32).unwrap(), [7; 32]);
+}
+
+#[test]
 fn parameters_are_those_of_the_kernel() {
-    let gpu = Emulated::open().unwrap();
+    let gpu = open();
     let kernel = gpu.build(&text("extern \"C\" __global__ void k(unsigned *x, int n) {}")).unwrap();
     let wrong = gpu.launch(kernel, Grid::new(1, 32), &[&[0; 8], &[0; 8]]).unwrap_err();
     assert_eq!(wrong.to_string(), "a test (k) takes parameters of [8, 4] bytes, [8, 8] were given");
@@ -120,7 +142,7 @@ fn texts_that_do_not_compile_are_quoted() {
 
 #[test]
 fn copies_stay_within_device_memory() {
-    let gpu = Emulated::open().unwrap();
+    let gpu = open();
     let at = gpu.alloc(100).unwrap();
     let mut all = [0; 100];
     gpu.download(at, &mut all).unwrap();
