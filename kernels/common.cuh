@@ -142,8 +142,9 @@ __device__ inline void report(Fault *fault, u32 code, i64 a, i64 b, i64 c) {
 }
 
 #define FAULT_DIVISION 1u // integer division by zero
-#define FAULT_INDEX 2u    // index detail[0] where there are 0..detail[1] (dimension detail[2])
+#define FAULT_INDEX 2u    // index detail[0] at position detail[2] where there are 0..detail[1]
 #define FAULT_TARGET 3u   // target detail[0] in row detail[2] where there are classes 0..detail[1]
+#define FAULT_PLANE 4u    // an index outside a plane of detail[0] x detail[1]
 
 // ---- this thread's place
 

@@ -32,6 +32,24 @@ sources! {
     COPY "copy.cu";
     /// Matrix products of types that the vendor's library does not know.
     MATMUL "matmul.cu";
+    /// Rows picked by index, and rows put side by side.
+    GATHER "gather.cu";
+    /// Elements picked and put one by one.
+    ELEMENTS "elements.cu";
+    /// Positions sorted by the row that an index names.
+    BUCKET "bucket.cu";
+    /// Rows added up by where they go.
+    SCATTER "scatter.cu";
+    /// Stable sorting of long lines of keys.
+    RADIX "radix.cu";
+    /// Order along lines.
+    SORT "sort.cu";
+    /// Fills, ranges, random numbers, dropout.
+    RANDOM "random.cu";
+    /// Pooling of windows.
+    POOL "pool.cu";
+    /// Convolutions as products of windows.
+    CONV "conv.cu";
     /// Folds of elements that lie one after the other.
     REDUCE_ROWS "reduce_rows.cu";
     /// Folds of rows, column by column.

@@ -17,8 +17,9 @@ impl Fault {
         let [a, b, c] = self.detail;
         match self.code {
             1 => "integer division by zero".to_owned(),
-            2 => format!("index {a} is out of range for a dimension of size {b} (dimension {c})"),
+            2 => format!("index {a} at position {c} is out of range for a dimension of size {b}"),
             3 => format!("the target of row {c} is {a}, but there are {b} classes"),
+            4 => format!("an index lies outside its plane of {a} x {b}"),
             code => format!("a kernel reported the unknown fault {code} ({a}, {b}, {c})"),
         }
     }
