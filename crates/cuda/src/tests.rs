@@ -5,8 +5,8 @@ use std::sync::Arc;
 use esker_ops::{Array, Cmp, Kernel, Map, MapOp, Meta, View, backend};
 use esker_tensor::{DType, Device, Dims, ErrorKind, Layout, Shape};
 
-use crate::driver::Driver;
 use crate::driver::recorded::{Event, Launch, Recorded};
+use crate::driver::{Driver, Text, compile};
 use crate::gpu::{Gpu, address};
 use crate::memory::Memory;
 use crate::view::View as Strides;
@@ -300,4 +300,29 @@ fn values_are_waited_for_when_they_are_read() {
     let events = recorded.take();
     assert!(matches!(events[1], Event::Download(from, 40) if from == address(&y)), "{events:?}");
     assert_eq!((events.len(), crate::counts(909).unwrap()), (2, (1, 1)), "the fault, then the values");
+}
+
+#[test]
+fn texts_become_machine_code() {
+    // A text of its own each time, so that it is not found on disk.
+    let text = |body: &str| Text {
+        name: "a test".to_owned(),
+        source: format!("// {}\nextern \"C\" __global__ void k(float *x) {{ {body} }}", std::process::id()),
+        entry: "k",
+        fuse: false,
+    };
+    let code = match compile::machine_code(&text("x[threadIdx.x] *= 2.0f;"), "sm_90a") {
+        Err(e) if matches!(e.kind(), ErrorKind::Unavailable(_)) => {
+            let required = std::env::var("ESKER_REQUIRE").unwrap_or_default();
+            assert!(required.split(',').all(|r| r != "nvrtc"), "{e}");
+            return println!("skipped: {e}");
+        }
+        code => code.unwrap(),
+    };
+    assert!(code.starts_with(b"\x7fELF"));
+    assert_eq!(compile::machine_code(&text("x[threadIdx.x] *= 2.0f;"), "sm_90a").unwrap(), code, "from disk");
+    let wrong = compile::machine_code(&text("y[0] = 1;"), "sm_90a").unwrap_err();
+    assert!(matches!(wrong.kind(), ErrorKind::Kernel(_)));
+    let said = wrong.to_string();
+    assert!(said.starts_with("a test does not compile: ") && said.contains("\"y\""), "{said}");
 }
