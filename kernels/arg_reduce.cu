@@ -69,15 +69,16 @@ extern "C" __global__ void rows(const X *x, X *value, i64 *index, i64 outer, i64
     i64 row = live ? pieces > 1 ? item / pieces : item : 0, start = live ? (item - row * pieces) * length : 0;
     Packs<X, PACK> from(x + row * size + start, live ? min(length, size - start) : 0);
     Found best = nothing();
-    int at = -1;
     const X fill = Rounded<X>::of((Acc<X>::type)best.value);
+    // Where all are as bad as nothing, the first is as good as any.
+    int lane = threadIdx.x % LANES, at = lane < from.count ? max(from.at(lane, 0), 0) : -1;
 #pragma unroll 4
-    for (int p = threadIdx.x % LANES; p < from.count; p += LANES) {
+    for (int p = lane; p < from.count; p += LANES) {
         Pack<X, PACK> v = from.get(p, fill);
 #pragma unroll
         for (int l = 0; l < PACK; l++) {
             A e = (A)load(&v.e[l]);
-            if ((beats(e, best.value) || at < 0) && from.has(p, l)) {
+            if (beats(e, best.value)) {
                 best.value = e;
                 at = from.at(p, l);
             }
@@ -87,7 +88,8 @@ extern "C" __global__ void rows(const X *x, X *value, i64 *index, i64 outer, i64
     best = best_of_lanes<(LANES < 32 ? LANES : 32)>(best);
 #if LANES > 32
     __shared__ Found parts[32];
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int warp = threadIdx.x / 32;
+    lane %= 32;
     if (lane == 0) parts[warp] = best;
     __syncthreads();
     best = best_of_lanes<32>(lane < LANES / 32 ? parts[lane] : nothing());

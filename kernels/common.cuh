@@ -49,12 +49,16 @@ __device__ inline u16 f32_to_f16(float x) { u16 bits; asm("cvt.rn.f16.f32 %0, %1
 
 __device__ inline float bf16_to_f32(u16 bits) { return __uint_as_float((u32)bits << 16); }
 
-// Rounds to nearest, ties to even; a NaN keeps its sign and upper payload and stays a NaN.
+// Rounds to nearest, ties to even; a NaN stays a NaN.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+__device__ inline u16 f32_to_bf16(float x) { u16 bits; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x)); return bits; }
+#else
 __device__ inline u16 f32_to_bf16(float x) {
     u32 bits = __float_as_uint(x);
     if ((bits & 0x7fffffffu) > 0x7f800000u) return (u16)((bits >> 16) | 0x40u);
     return (u16)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
+#endif
 
 // ---- loads and stores
 
@@ -156,20 +160,20 @@ __device__ inline i64 thread_count() { return (i64)gridDim.x * blockDim.x; }
 template <class T, int N> struct alignas(sizeof(T) * N) Pack { T e[N]; };
 
 // A row of n elements as packs of N that lie aligned: the first and the last may reach beyond the row (never beyond the
-// memory that it lies in, which is aligned too).
-template <class T, int N> struct Packs {
+// memory that it lies in, which is aligned too), where it is `ragged`.
+template <class T, int N, bool ragged = true> struct Packs {
     const T *first;
     int shift, count, n;
 
     __device__ inline Packs(const T *row, i64 length) {
-        shift = (int)((u64)row / sizeof(T) % N);
+        shift = ragged ? (int)((u64)row / sizeof(T) % N) : 0;
         first = row - shift;
         n = (int)length;
         count = n > 0 ? (n + shift + N - 1) / N : 0;
     }
     // Where element `lane` of a pack lies in the row.
     __device__ inline int at(int pack, int lane) const { return pack * N + lane - shift; }
-    __device__ inline bool has(int pack, int lane) const { return (u32)at(pack, lane) < (u32)n; }
+    __device__ inline bool has(int pack, int lane) const { return !ragged || (u32)at(pack, lane) < (u32)n; }
     __device__ inline bool whole(int pack) const { return has(pack, 0) && has(pack, N - 1); }
     // A pack, with `fill` for what is not of the row.
     __device__ inline Pack<T, N> get(int pack, T fill) const {

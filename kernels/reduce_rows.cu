@@ -27,7 +27,7 @@ __device__ inline A fold_packs(A *acc) {
 }
 
 // Output by output, piece by piece (y has them all), `length` elements each: of `n` that lie one after the other.
-extern "C" __global__ void flat(const X *x, Y *y, View kept, View to, i64 outputs, i64 n, i64 pieces, i64 length, i64 count) {
+extern "C" __global__ void __launch_bounds__(256, 3) flat(const X *x, Y *y, View kept, View to, i64 outputs, i64 n, i64 pieces, i64 length, i64 count) {
     i64 item = (i64)blockIdx.x * (blockDim.x / LANES) + threadIdx.x / LANES;
     bool live = item < outputs * pieces;
     i64 output = live ? pieces > 1 ? item / pieces : item : 0, start = live ? (item - output * pieces) * length : 0;
@@ -56,7 +56,7 @@ extern "C" __global__ void flat(const X *x, Y *y, View kept, View to, i64 output
 
 // As `flat`, where the elements of an output are runs of `per_run` packs, which lie as `runs` says, and packs of one element
 // lie `step` apart; pieces are `length` packs of all `n`.
-extern "C" __global__ void runs(const X *x, Y *y, View kept, View to, View runs, i64 outputs, i64 n, i64 per_run, i64 step,
+extern "C" __global__ void __launch_bounds__(256, 3) runs(const X *x, Y *y, View kept, View to, View runs, i64 outputs, i64 n, i64 per_run, i64 step,
                                 i64 pieces, i64 length, i64 count) {
     i64 item = (i64)blockIdx.x * (blockDim.x / LANES) + threadIdx.x / LANES;
     bool live = item < outputs * pieces;

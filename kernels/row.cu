@@ -1,14 +1,26 @@
 // Kernels over rows (the last dimension); twin of crates/cpu/src/row. X is the element type, A what rows compute in, LANES the
 // threads of a row, CACHE how many packs of a row each of them holds in registers (0: none, rows are read again), PACK the
-// elements of a pack. Operands are row-major, and rows lie alike towards the packs in all operands as long as x.
+// elements of a pack, RAGGED whether rows begin or end within one. Operands are row-major, and rows lie alike towards the packs
+// in all operands as long as x.
 
 // What kernels compute: one of SOFTMAX (LOG for its logarithm), SOFTMAX_GRAD, NORMALIZE, NORMALIZE_GRAD (CENTRE if the mean is
 // taken off), EXTREME_GRAD, CROSS_ENTROPY, CROSS_ENTROPY_GRAD.
 
 typedef Pack<X, PACK> P;
-typedef Packs<X, PACK> Row;
+typedef Packs<X, PACK, RAGGED> Row;
 
-__device__ inline A exp_of(float x) { return exp2f(x * 1.44269504f); }
+// A block holds teams of LANES threads, a row each; enough blocks at a time that some load while others compute.
+#define BLOCK (LANES > 256 ? LANES : 256)
+#define ROWS __launch_bounds__(BLOCK, 1024 / BLOCK)
+
+// e^x; in f32 by the power of 2 that the hardware has.
+#define LOG2_E 1.44269504f
+#ifdef ESKER_EMULATED
+__device__ inline float power(float x) { return exp2f(x); }
+#else
+__device__ inline float power(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+#endif
+__device__ inline float exp_of(float x) { return power(x * LOG2_E); }
 __device__ inline double exp_of(double x) { return exp(x); }
 
 // The row of this thread, and its place among the threads of the row.
@@ -27,6 +39,21 @@ template <class F> __device__ inline void each_pack(const Row &row, F f) {
 #pragma unroll 2
     for (int pack = this_lane(); pack < row.count; pack += LANES) f(0, pack);
 #endif
+}
+
+// Calls f(v, pack) for every pack of this thread, with several loads under way.
+template <class F> __device__ inline void stream(const Row &row, A fill, F f) {
+    const int side = 4;
+    const X rounded = Rounded<X>::of(fill);
+    int pack = this_lane();
+    for (; pack + (side - 1) * LANES < row.count; pack += side * LANES) {
+        P v[side];
+#pragma unroll
+        for (int j = 0; j < side; j++) v[j] = row.get(pack + j * LANES, rounded);
+#pragma unroll
+        for (int j = 0; j < side; j++) f(v[j], pack + j * LANES);
+    }
+    for (; pack < row.count; pack += LANES) f(row.get(pack, rounded), pack);
 }
 
 // The packs that a thread holds of a row, or the row that they are read from again.
@@ -53,8 +80,10 @@ struct Held {
 template <class F> __device__ inline A fold(A v) { return fold_threads<F, LANES>(v); }
 
 // The larger; NaN never is, and shows in sums instead.
+__device__ inline float above(float a, float b) { return fmaxf(a, b); }
+__device__ inline double above(double a, double b) { return fmax(a, b); }
 struct Above {
-    static __device__ inline A two(A a, A b) { return b > a ? b : a; }
+    static __device__ inline A two(A a, A b) { return above(a, b); }
     template <class T> static __device__ inline A identity() { return -INFINITY; }
 };
 
@@ -67,14 +96,15 @@ struct Tally {
     __device__ inline void add(const P &v) {
         A high = top;
 #pragma unroll
-        for (int l = 0; l < PACK; l++) high = Above::two(high, (A)load(&v.e[l]));
+        for (int l = 0; l < PACK; l++) high = above(high, (A)load(&v.e[l]));
         if (high > top) {
             sum = top == -INFINITY ? sum : sum * exp_of(top - high);
             top = high;
         }
-        A from = base();
+        A from = base(), more = 0;
 #pragma unroll
-        for (int l = 0; l < PACK; l++) sum += exp_of((A)load(&v.e[l]) - from);
+        for (int l = 0; l < PACK; l++) more += exp_of((A)load(&v.e[l]) - from);
+        sum += more;
     }
     // Over all threads of the row.
     __device__ inline void join() {
@@ -86,7 +116,10 @@ struct Tally {
 };
 
 #ifdef SOFTMAX
-extern "C" __global__ void softmax(const X *x, X *y, i64 rows, i64 n) {
+// Powers are kept where registers hold them, else computed again.
+#define KEEP (CACHE > 0 && CACHE * PACK <= 32 && !LOG)
+
+extern "C" __global__ void ROWS softmax(const X *x, X *y, i64 rows, i64 n) {
     i64 r = this_row();
     i64 length = r < rows ? n : 0;
     Row from(x + r * n, length), to(y + r * n, length);
@@ -96,19 +129,28 @@ extern "C" __global__ void softmax(const X *x, X *y, i64 rows, i64 n) {
     each_pack(from, [&](int k, int pack) {
         P v = held.get(k, pack);
 #pragma unroll
-        for (int l = 0; l < PACK; l++) all.top = Above::two(all.top, (A)load(&v.e[l]));
+        for (int l = 0; l < PACK; l++) all.top = above(all.top, (A)load(&v.e[l]));
     });
     all.top = fold<Above>(all.top);
     A base = all.base();
+#if KEEP
+    A kept[CACHE * PACK];
+#endif
     each_pack(from, [&](int k, int pack) {
         P v = held.get(k, pack);
 #pragma unroll
-        for (int l = 0; l < PACK; l++) all.sum += exp_of((A)load(&v.e[l]) - base);
+        for (int l = 0; l < PACK; l++) {
+            A e = exp_of((A)load(&v.e[l]) - base);
+#if KEEP
+            kept[k * PACK + l] = e;
+#endif
+            all.sum += e;
+        }
     });
     all.sum = fold<FoldSum>(all.sum);
     if (all.top == -INFINITY) all.sum = NAN;
 #else
-    each_pack(from, [&](int k, int pack) { all.add(held.get(k, pack)); });
+    stream(from, -INFINITY, [&](const P &v, int pack) { all.add(v); });
     all.join();
 #endif
     A top = all.top;
@@ -118,6 +160,11 @@ extern "C" __global__ void softmax(const X *x, X *y, i64 rows, i64 n) {
     A rest = 1 / all.sum;
 #endif
     each_pack(from, [&](int k, int pack) {
+#if KEEP
+        P v;
+#pragma unroll
+        for (int l = 0; l < PACK; l++) store(&v.e[l], kept[k * PACK + l] * rest);
+#else
         P v = held.get(k, pack);
 #pragma unroll
         for (int l = 0; l < PACK; l++) {
@@ -128,13 +175,14 @@ extern "C" __global__ void softmax(const X *x, X *y, i64 rows, i64 n) {
             store(&v.e[l], exp_of(d) * rest);
 #endif
         }
+#endif
         to.put(pack, v);
     });
 }
 #endif
 
 #ifdef SOFTMAX_GRAD
-extern "C" __global__ void softmax_grad(const X *y, const X *dy, X *dx, i64 rows, i64 n) {
+extern "C" __global__ void __launch_bounds__(BLOCK, BLOCK > 256 ? 2 : 3) softmax_grad(const X *y, const X *dy, X *dx, i64 rows, i64 n) {
     i64 r = this_row();
     i64 length = r < rows ? n : 0;
     Row of_y(y + r * n, length), of_dy(dy + r * n, length), to(dx + r * n, length);
@@ -182,7 +230,7 @@ __device__ inline void params(const X *p, i64 step, const Row &row, int pack, A 
 }
 
 #ifdef NORMALIZE
-extern "C" __global__ void normalize(const X *x, const X *weight, const X *bias, X *y, A *means, A *rstds, i64 rows, i64 n,
+extern "C" __global__ void ROWS normalize(const X *x, const X *weight, const X *bias, X *y, A *means, A *rstds, i64 rows, i64 n,
                                      i64 weight_step, i64 bias_step, double eps) {
     i64 r = this_row();
     i64 length = r < rows ? n : 0;
@@ -231,23 +279,63 @@ extern "C" __global__ void normalize(const X *x, const X *weight, const X *bias,
 #endif
 
 #ifdef NORMALIZE_GRAD
+// Where sums are made, rows come one after the other, and the next is loaded while one is computed.
+//
 // Block by block some rows, `length` each. dx; and the blocks' sums for weight and bias, [blocks, 2, n], where SUMS says so.
-extern "C" __global__ void normalize_grad(const X *x, const X *weight, const A *means, const A *rstds, const X *dy, X *dx,
-                                          A *sums, i64 rows, i64 n, i64 weight_step, i64 length) {
+#if SUMS
+#define TEAMS (LANES < 128 && 128 % LANES == 0 ? 128 : LANES)
+#define RESIDENT (CACHE > 1 ? 512 : TEAMS < 256 ? 896 : 1024) // As many as registers hold without many spills.
+extern "C" __global__ void __launch_bounds__(TEAMS, RESIDENT / TEAMS) normalize_grad(
+#else
+extern "C" __global__ void ROWS normalize_grad(
+#endif
+    const X *x, const X *weight, const A *means, const A *rstds, const X *dy, X *dx, A *sums, i64 rows, i64 n, i64 weight_step,
+    i64 length) {
 #if SUMS
     A dweight[CACHE * PACK], dbias[CACHE * PACK];
+    P next_x[CACHE], next_dy[CACHE];
 #pragma unroll
     for (int i = 0; i < CACHE * PACK; i++) dweight[i] = dbias[i] = 0;
 #endif
     i64 start = this_row() * length;
+#if SUMS
+    A next_mean = 0, next_rstd = 0;
+    auto fetch = [&](i64 r) {
+        if (r >= rows) return;
+        Row of_x(x + r * n, n), of_dy(dy + r * n, n);
+        each_pack(of_x, [&](int k, int pack) {
+            next_x[k] = of_x.get(pack, Rounded<X>::of(0));
+            next_dy[k] = of_dy.get(pack, Rounded<X>::of(0));
+        });
+        next_mean = means[r];
+        next_rstd = rstds[r];
+    };
+    fetch(start);
+#endif
     for (i64 r = start; r < start + length; r++) {
-        bool live = r < rows;
-        Row of_x(x + r * n, live ? n : 0), of_dy(dy + r * n, live ? n : 0), to(dx + r * n, live ? n : 0);
-        A mean = live ? means[r] : (A)0, rstd = live ? rstds[r] : (A)0;
+        i64 width = r < rows ? n : 0;
+        Row of_x(x + r * n, width), to(dx + r * n, width);
+#if SUMS
+        P held_x[CACHE], held_dy[CACHE];
+#pragma unroll
+        for (int k = 0; k < CACHE; k++) {
+            held_x[k] = next_x[k];
+            held_dy[k] = next_dy[k];
+        }
+        A mean = next_mean, rstd = next_rstd;
+        if (r + 1 < start + length) fetch(r + 1);
+        auto get_x = [&](int k, int pack) { return held_x[k]; };
+        auto get_dy = [&](int k, int pack) { return held_dy[k]; };
+#else
+        Row of_dy(dy + r * n, width);
+        A mean = r < rows ? means[r] : (A)0, rstd = r < rows ? rstds[r] : (A)0;
         Held held_x(of_x, mean), held_dy(of_dy, 0);
+        auto get_x = [&](int k, int pack) { return held_x.get(k, pack); };
+        auto get_dy = [&](int k, int pack) { return held_dy.get(k, pack); };
+#endif
         A plain = 0, along = 0;
         each_pack(of_x, [&](int k, int pack) {
-            P v = held_x.get(k, pack), d = held_dy.get(k, pack);
+            P v = get_x(k, pack), d = get_dy(k, pack);
             A w[PACK];
             params(weight, weight_step, of_x, pack, w);
 #pragma unroll
@@ -261,11 +349,10 @@ extern "C" __global__ void normalize_grad(const X *x, const X *weight, const A *
 #endif
             }
         });
-        plain = fold<FoldSum>(plain) / (A)n;
+        plain = CENTRE ? fold<FoldSum>(plain) / (A)n : (A)0;
         along = fold<FoldSum>(along) / (A)n;
-        if (!CENTRE) plain = 0;
         each_pack(of_x, [&](int k, int pack) {
-            P v = held_x.get(k, pack), d = held_dy.get(k, pack);
+            P v = get_x(k, pack), d = get_dy(k, pack);
             A w[PACK];
             params(weight, weight_step, of_x, pack, w);
 #pragma unroll
@@ -280,9 +367,12 @@ extern "C" __global__ void normalize_grad(const X *x, const X *weight, const A *
     // Rows lie alike: whole packs, or packs of one.
     if (start < rows) {
         A *to = sums + this_row() * 2 * n;
+#pragma unroll
         for (int k = 0; k < CACHE; k++) {
             i64 at = (i64)(this_lane() + k * LANES) * PACK;
-            for (int l = 0; l < PACK && at + l < n; l++) {
+#pragma unroll
+            for (int l = 0; l < PACK; l++) {
+                if (at + l >= n) continue;
                 to[at + l] = dweight[k * PACK + l];
                 to[n + at + l] = dbias[k * PACK + l];
             }
@@ -321,7 +411,7 @@ extern "C" __global__ void params_grad(const X *x, const A *means, const A *rstd
 #endif
 
 #ifdef EXTREME_GRAD
-extern "C" __global__ void extreme_grad(const X *x, const X *y, const X *dy, X *dx, i64 rows, i64 n) {
+extern "C" __global__ void ROWS extreme_grad(const X *x, const X *y, const X *dy, X *dx, i64 rows, i64 n) {
     i64 r = this_row();
     i64 length = r < rows ? n : 0;
     Row from(x + r * n, length), to(dx + r * n, length);
@@ -353,13 +443,12 @@ __device__ inline i64 class_of(const i64 *classes, i64 r, i64 n, i64 ignore, Fau
 }
 
 #ifdef CROSS_ENTROPY
-extern "C" __global__ void cross_entropy(const X *x, const i64 *classes, X *loss, X *lse, i64 rows, i64 n, i64 ignore,
+extern "C" __global__ void ROWS cross_entropy(const X *x, const i64 *classes, X *loss, X *lse, i64 rows, i64 n, i64 ignore,
                                          Fault *fault) {
     i64 r = this_row();
     Row from(x + r * n, r < rows ? n : 0);
-    Held held(from, -INFINITY);
     Tally all;
-    each_pack(from, [&](int k, int pack) { all.add(held.get(k, pack)); });
+    stream(from, -INFINITY, [&](const P &v, int pack) { all.add(v); });
     all.join();
     if (r < rows && this_lane() == 0) {
         i64 c = class_of(classes, r, n, ignore, fault);
@@ -371,15 +460,14 @@ extern "C" __global__ void cross_entropy(const X *x, const i64 *classes, X *loss
 #endif
 
 #ifdef CROSS_ENTROPY_GRAD
-extern "C" __global__ void cross_entropy_grad(const X *x, const i64 *classes, const X *lse, const X *dloss, X *dx, i64 rows,
+extern "C" __global__ void ROWS cross_entropy_grad(const X *x, const i64 *classes, const X *lse, const X *dloss, X *dx, i64 rows,
                                               i64 n, i64 ignore, Fault *fault) {
     i64 r = this_row();
     bool live = r < rows;
     Row from(x + r * n, live ? n : 0), to(dx + r * n, live ? n : 0);
     i64 c = live ? class_of(classes, r, n, ignore, fault) : -1;
     A total = live ? (A)load(lse + r) : (A)0, scale = live ? (A)load(dloss + r) : (A)0;
-    each_pack(from, [&](int k, int pack) {
-        P v = from.get(pack, Rounded<X>::of(0));
+    stream(from, 0, [&](P v, int pack) {
         int hot = (int)c - from.at(pack, 0);
 #pragma unroll
         for (int l = 0; l < PACK; l++) {

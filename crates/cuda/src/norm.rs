@@ -143,11 +143,23 @@ struct Run<'a> {
     ends: [usize; 3],
 }
 
-/// How the rows of a channel are cut.
+/// How planes that lie in one piece are walked: elements of a pack, whether planes begin or end within one, cuts of a plane and
+/// their elements, threads of a cut.
 #[derive(Clone, Copy)]
-struct Pieces {
+struct Planes {
+    pack: usize,
+    ragged: bool,
+    cuts: usize,
+    cut: usize,
+    lanes: usize,
+}
+
+/// How channels that lie innermost are walked: elements of a pack, packs of a block side by side, blocks side by side.
+#[derive(Clone, Copy)]
+struct Tiles {
+    pack: usize,
+    across: usize,
     count: usize,
-    length: usize,
 }
 
 impl Run<'_> {
@@ -166,64 +178,83 @@ impl Run<'_> {
         let (sums, pieces) = self.sums(statistics[0])?;
         let params = self.gpu.scratch(parts * 2 * channels * size_of::<f64>())?;
         let coefs = self.settle(&sums, pieces, [weight; 2], statistics, params.address)?;
-        for (from, to) in [(params.address, dweight), (params.address + channels * size_of::<f64>(), dbias)] {
-            reduce::sum_rows(self.gpu, (from, DType::F64), (to, self.dtype), parts, channels, 2 * channels)?;
-        }
+        let ends = ([dweight, dbias], self.dtype);
+        reduce::sum_pairs(self.gpu, (params.address, DType::F64), ends, parts, channels)?;
         self.write(&coefs)
     }
 
-    /// Elements of a load, where all lie in whole packs of `run` elements.
-    fn pack(&self, run: usize) -> usize {
-        let pack = 16 / self.dtype.size();
-        if run.is_multiple_of(pack) && self.ends.iter().all(|end| end.is_multiple_of(16)) { pack } else { 1 }
+    fn planes(&self) -> Planes {
+        let size = self.geometry.size;
+        let alike = self.ends.iter().all(|end| *end == 0 || end % 16 == self.ends[0] % 16);
+        let pack = if alike { 16 / self.dtype.size() } else { 1 };
+        let ragged = pack > 1 && !(size.is_multiple_of(pack) && self.ends[0].is_multiple_of(16));
+        let packs = size.div_ceil(pack);
+        let lanes = match packs {
+            0..=16 => 4,
+            17..=512 => 32,
+            _ => THREADS,
+        };
+        // Four packs of each thread of a cut.
+        let cut = if lanes == THREADS { 4 * THREADS * pack } else { size.max(1) };
+        Planes { pack, ragged, cuts: size.div_ceil(cut), cut, lanes }
     }
 
-    fn kernel(&self, entry: &'static str, pack: usize) -> Result<Function> {
+    fn tiles(&self) -> Tiles {
+        let channels = self.geometry.channels();
+        let most = 16 / self.dtype.size();
+        let aligned = channels.is_multiple_of(most) && self.ends.iter().all(|end| end.is_multiple_of(16));
+        let pack = if aligned { most } else { 1 };
+        let across = (channels / pack).next_power_of_two().min(32);
+        Tiles { pack, across, count: channels.div_ceil(across * pack) }
+    }
+
+    fn kernel(&self, entry: &'static str, planes: Planes) -> Result<Function> {
         let flag = |set: bool| digits(usize::from(set));
         let defines = [
             ("X", name_of(self.dtype)),
             ("A", name_of(self.wide())),
-            ("PACK", digits(pack)),
+            ("PACK", digits(planes.pack)),
             ("BACK", flag(self.back)),
             ("LAST", flag(self.last)),
+            ("LANES", digits(planes.lanes)),
+            ("RAGGED", flag(planes.ragged)),
         ];
         self.gpu.kernel(esker_kernels::NORM, entry, &defines)
     }
 
-    /// The sums of the pieces of all channels.
-    fn sums(&self, means: usize) -> Result<(Block, Pieces)> {
+    fn kernel_of_tiles(&self, entry: &'static str, tiles: Tiles) -> Result<Function> {
+        self.kernel(entry, Planes { pack: tiles.pack, ragged: false, cuts: 1, cut: 1, lanes: THREADS })
+    }
+
+    /// The sums of the pieces of all channels, and how many pieces each has.
+    fn sums(&self, means: usize) -> Result<(Block, usize)> {
         let g = &self.geometry;
-        let (rows, channels) = (g.rows(), g.channels());
         let [x, dy, _] = self.ends;
-        let allocate = |pieces: usize| self.gpu.scratch(g.all() * pieces * 2 * size_of::<f64>());
-        let cut = |count: usize, unit: usize| {
-            let length = rows.div_ceil(count.max(1)).next_multiple_of(unit).max(unit);
-            Pieces { count: rows.div_ceil(length), length }
-        };
-        if g.all() * rows == 0 {
-            return Ok((allocate(1)?, Pieces { count: 0, length: 1 }));
+        let allocate = |pieces: usize| self.gpu.scratch(g.all() * pieces * 3 * size_of::<f64>());
+        if g.all() * g.rows() == 0 {
+            return Ok((allocate(1)?, 0));
         }
+        let [channels, rows, each] = [g.channels(), g.rows(), g.each].map(|v| v as i64);
         if self.last {
-            let pack = self.pack(channels);
-            let across = (channels / pack).next_power_of_two().min(32);
-            let tiles = channels.div_ceil(across * pack);
-            let pieces = cut((BLOCKS / 2 / (g.parts * tiles)).min(rows / (THREADS / across * 16)), 1);
-            let block = allocate(pieces.count)?;
-            let grid = Grid::new(g.parts * tiles * pieces.count, THREADS as u32);
-            let [channels, rows, each, tiles, across] = [channels, rows, g.each, tiles, across].map(|v| v as i64);
-            let (count, length) = (pieces.count as i64, pieces.length as i64);
-            let args = args![x, dy, means, block.address, channels, rows, each, count, length, tiles, across];
-            self.gpu.launch(self.kernel("sums", pack)?, grid, args)?;
+            let tiles = self.tiles();
+            let most = (BLOCKS / 4 / (g.parts * tiles.count)).min(g.rows() / (THREADS / tiles.across * 16));
+            let (pieces, length) = pieces(g.rows(), most);
+            let block = allocate(pieces)?;
+            let grid = Grid::new(g.parts * tiles.count * pieces, THREADS as u32);
+            let [of, length, count, across] = [pieces, length, tiles.count, tiles.across].map(|v| v as i64);
+            let args = args![x, dy, means, block.address, channels, rows, each, of, length, count, across];
+            self.gpu.launch(self.kernel_of_tiles("sums", tiles)?, grid, args)?;
             return Ok((block, pieces));
         }
-        let pack = self.pack(g.size);
-        let pieces = cut((BLOCKS / g.all()).min(rows / PIECE), pack);
-        let block = allocate(pieces.count)?;
-        let [channels, images, each, size] = [channels, g.images, g.each, g.size].map(|v| v as i64);
-        let (count, length) = (pieces.count as i64, (pieces.length / pack) as i64);
-        let args = args![x, dy, means, block.address, channels, images, each, size, count, length];
-        let grid = Grid::new(g.all() * pieces.count, THREADS as u32);
-        self.gpu.launch(self.kernel("sums", pack)?, grid, args)?;
+        let planes = self.planes();
+        let items = g.images * planes.cuts;
+        let (pieces, length) = pieces(items, (BLOCKS / g.all()).min(g.rows() / PIECE));
+        let block = allocate(pieces)?;
+        let numbers = [g.images, g.size, planes.cuts, planes.cut, pieces, length].map(|v| v as i64);
+        let [images, size, cuts, cut, of, length] = numbers;
+        let grid = Grid::new(g.all() * pieces, THREADS as u32);
+        let args = args![x, dy, means, block.address, channels, images, each, size, cuts, cut, of, length];
+        self.gpu.launch(self.kernel("sums", planes)?, grid, args)?;
         Ok((block, pieces))
     }
 
@@ -232,7 +263,7 @@ impl Run<'_> {
     fn settle(
         &self,
         sums: &Block,
-        pieces: Pieces,
+        pieces: usize,
         [weight, bias]: [(usize, i64); 2],
         [mean, variance]: [usize; 2],
         params: usize,
@@ -241,8 +272,8 @@ impl Run<'_> {
         let coefs = self.gpu.scratch(4 * g.all() * self.wide().size())?;
         let groups = g.parts * g.groups;
         let grid = Grid::new(groups.div_ceil(THREADS / 32), THREADS as u32);
-        let numbers = [groups, g.channels(), g.each, pieces.count, g.rows(), pieces.length].map(|v| v as i64);
-        let [groups, channels, each, count, rows, length] = numbers;
+        let [groups, channels, each, pieces, rows] = [groups, g.channels(), g.each, pieces, g.rows()].map(|v| v as i64);
+        let kernel = self.kernel_of_tiles("settle", Tiles { pack: 1, across: 1, count: 1 })?;
         let args = args![
             sums.address,
             weight.0,
@@ -254,26 +285,43 @@ impl Run<'_> {
             groups,
             channels,
             each,
-            count,
+            pieces,
             rows,
-            length,
             weight.1,
             bias.1,
             self.eps
         ];
-        self.gpu.launch(self.kernel("settle", 1)?, grid, args)?;
+        self.gpu.launch(kernel, grid, args)?;
         Ok(coefs)
     }
 
     fn write(&self, coefs: &Block) -> Result<()> {
         let g = &self.geometry;
-        let n = g.all() * g.rows();
-        let pack = self.pack(16);
         let [x, dy, y] = self.ends;
-        let numbers = [n, g.channels(), g.all(), g.images, g.size].map(|v| v as i64);
-        let [count, channels, all, images, size] = numbers;
-        let grid = self.gpu.spread(n.div_ceil(pack), THREADS as u32);
-        let args = args![x, dy, y, coefs.address, count, channels, all, images, size];
-        self.gpu.launch(self.kernel("write", pack)?, grid, args)
+        let [channels, all, rows] = [g.channels(), g.all(), g.rows()].map(|v| v as i64);
+        if all * rows == 0 {
+            return Ok(());
+        }
+        if self.last {
+            let tiles = self.tiles();
+            // Sixteen packs of each thread.
+            let (pieces, length) = pieces(g.rows(), g.rows() / (THREADS / tiles.across * 16));
+            let grid = Grid::new(g.parts * tiles.count * pieces, THREADS as u32);
+            let [of, length, count, across] = [pieces, length, tiles.count, tiles.across].map(|v| v as i64);
+            let args = args![x, dy, y, coefs.address, channels, all, rows, of, length, count, across];
+            return self.gpu.launch(self.kernel_of_tiles("write", tiles)?, grid, args);
+        }
+        let planes = self.planes();
+        let count = g.all() * g.images;
+        let grid = Grid::new((count * planes.cuts).div_ceil(THREADS / planes.lanes), THREADS as u32);
+        let [count, images, size, cuts, cut] = [count, g.images, g.size, planes.cuts, planes.cut].map(|v| v as i64);
+        let args = args![x, dy, y, coefs.address, count, channels, all, images, size, cuts, cut];
+        self.gpu.launch(self.kernel("write", planes)?, grid, args)
     }
+}
+
+/// At most `most` pieces of so many items, and the items of each.
+fn pieces(items: usize, most: usize) -> (usize, usize) {
+    let length = items.div_ceil(most.max(1)).max(1);
+    (items.div_ceil(length), length)
 }

@@ -16,9 +16,9 @@ const THREADS: usize = 256;
 const BLOCKS: usize = 2048;
 /// Elements that are worth a block of their own.
 const PIECE: usize = 16_384;
-/// Elements of an output up to which four lanes fold it, and up to which a warp does.
-const FEW: usize = 32;
-const SOME: usize = 2048;
+/// Packs of an output up to which four lanes fold it, and up to which a warp does.
+const FEW: usize = 16;
+const SOME: usize = 512;
 
 /// Folds the dimensions `dims` of `x`.
 pub(crate) fn run(gpu: &Gpu, op: Fold, dims: &Dims, x: &Array, y: &mut Array) -> Result<()> {
@@ -40,22 +40,27 @@ pub(crate) fn run(gpu: &Gpu, op: Fold, dims: &Dims, x: &Array, y: &mut Array) ->
     call.run(&plan)
 }
 
-/// Sums `rows` rows of `columns` elements, which lie `step` apart, to `y [columns]`.
-pub(crate) fn sum_rows(
+/// Sums the rows of `x [rows, 2, columns]` to two vectors.
+pub(crate) fn sum_pairs(
     gpu: &Gpu,
     x: (usize, DType),
-    y: (usize, DType),
+    y: ([usize; 2], DType),
     rows: usize,
     columns: usize,
-    step: usize,
 ) -> Result<()> {
+    if columns == 0 {
+        return Ok(());
+    }
+    let ([first, second], to) = y;
+    // Both are whole numbers of elements away from each other, as memory is aligned.
+    let apart = (second as isize - first as isize) / to.size() as isize;
+    let pair = Kept { size: 2, x: columns as isize, y: apart };
     let plan = Plan {
-        kept: SmallVec::from_slice(&[Kept { size: columns, x: 1, y: 1 }]),
-        folded: SmallVec::from_slice(&[(rows, step as isize)]),
+        kept: SmallVec::from_slice(&[pair, Kept { size: columns, x: 1, y: 1 }]),
+        folded: SmallVec::from_slice(&[(rows, 2 * columns as isize)]),
         back: 0,
     };
-    let call = Call { gpu, op: Fold::Sum, x: x.0, dtype: x.1, y: y.0, to: y.1, count: rows };
-    if columns == 0 { Ok(()) } else { call.run(&plan) }
+    Call { gpu, op: Fold::Sum, x: x.0, dtype: x.1, y: first, to, count: rows }.run(&plan)
 }
 
 /// A kept dimension: its size, its stride in x, its stride in y.
@@ -168,7 +173,9 @@ pub(crate) fn digits(n: usize) -> &'static str {
         16 => "16",
         32 => "32",
         64 => "64",
+        96 => "96",
         128 => "128",
+        192 => "192",
         256 => "256",
         512 => "512",
         _ => "1024",
@@ -242,7 +249,7 @@ impl Call<'_> {
         let (kept, to) = kept_views(&plan.kept);
         let partials = if pieces > 1 { outputs * pieces } else { 0 };
         let stage = |y: usize| {
-            let lanes = lanes(length);
+            let lanes = lanes(length.div_ceil(pack));
             let [x_, y_, fold, pack, mean] = self.defines(pack, pieces > 1);
             let defines = [x_, y_, fold, pack, mean, ("LANES", digits(lanes)), ("I", "u32")];
             let kernel = self.gpu.kernel(esker_kernels::REDUCE_ROWS, "flat", &defines)?;
@@ -266,7 +273,7 @@ impl Call<'_> {
         let runs = View::new(plan.folded[..plan.folded.len() - 1].iter().copied());
         let partials = if pieces > 1 { outputs * pieces } else { 0 };
         let stage = |y: usize| {
-            let lanes = lanes(length);
+            let lanes = lanes(length.div_ceil(pack));
             let [x_, y_, fold, packed, mean] = self.defines(pack, pieces > 1);
             let index = if n / pack + length < 1 << 31 { "u32" } else { "i64" };
             let defines = [x_, y_, fold, packed, mean, ("LANES", digits(lanes)), ("I", index)];
@@ -353,11 +360,11 @@ fn pieces(outputs: usize, n: usize, pack: usize) -> (usize, usize) {
     (n.div_ceil(length), length)
 }
 
-/// The threads that fold an output of `n` elements.
-fn lanes(n: usize) -> usize {
-    match n {
-        _ if n <= FEW => 4,
-        _ if n <= SOME => 32,
+/// The threads that fold an output of so many packs.
+fn lanes(packs: usize) -> usize {
+    match packs {
+        _ if packs <= FEW => 4,
+        _ if packs <= SOME => 32,
         _ => THREADS,
     }
 }

@@ -12,11 +12,12 @@ use crate::reduce::{self, digits};
 /// Threads of a block, at least.
 const THREADS: usize = 256;
 /// Threads, and packs of each, for rows of so many packs. Longer rows are read again.
-const HELD: [(usize, usize, usize); 5] = [(4, 4, 1), (32, 32, 1), (128, 32, 4), (1024, 256, 4), (4096, 512, 8)];
+const HELD: [(usize, usize, usize); 5] = [(16, 4, 4), (32, 32, 1), (128, 32, 4), (1024, 256, 4), (4096, 512, 8)];
 /// As [`HELD`] for the gradient of normalisation, which holds two operands and sums for two others.
-const SUMMED: [(usize, usize, usize); 5] = [(32, 32, 1), (128, 128, 1), (256, 128, 2), (512, 256, 2), (1024, 512, 2)];
-/// Threads that keep any device busy.
-const BUSY: usize = 1 << 17;
+const SUMMED: [(usize, usize, usize); 8] =
+    [(32, 32, 1), (64, 64, 1), (96, 96, 1), (128, 128, 1), (192, 192, 1), (256, 256, 1), (512, 512, 1), (1024, 512, 2)];
+/// Threads that keep any device busy, and not more than run at a time on the largest.
+const BUSY: usize = 110_000;
 
 /// Runs a row kernel.
 pub(crate) fn run(gpu: &Gpu, row: &Row, x: &[&Array], y: &mut [Array]) -> Result<()> {
@@ -59,6 +60,8 @@ struct Rows<'a> {
     n: usize,
     /// Elements of a pack.
     pack: usize,
+    /// Whether rows begin or end within a pack.
+    ragged: bool,
 }
 
 /// The threads of a row, and the packs that each holds; 0 for none.
@@ -83,7 +86,8 @@ fn rows(gpu: &Gpu, row: &Row, x: &[Array], y: &[Array]) -> Result<()> {
     let bytes = |x: &Array| address(x) % 16;
     let alike = x.iter().chain(y).filter(full).all(|x| bytes(x) == bytes(first));
     let pack = if alike { 16 / first.dtype().size() } else { 1 };
-    let walk = Rows { gpu, dtype: first.dtype(), rows, n, pack };
+    let ragged = pack > 1 && !(n.is_multiple_of(pack) && bytes(first) == 0);
+    let walk = Rows { gpu, dtype: first.dtype(), rows, n, pack, ragged };
     let ends: SmallVec<[usize; 8]> = x.iter().chain(y).map(address).collect();
     let (rows, n, fault) = (rows as i64, n as i64, gpu.fault());
     match (row, &ends[..]) {
@@ -134,7 +138,7 @@ fn wide(dtype: DType) -> DType {
 impl Rows<'_> {
     /// Packs of a row, at most.
     fn packs(&self) -> usize {
-        self.n.div_ceil(self.pack) + usize::from(self.pack > 1 && !self.n.is_multiple_of(self.pack))
+        self.n.div_ceil(self.pack) + usize::from(self.ragged)
     }
 
     /// Threads that hold `operands` rows.
@@ -156,12 +160,13 @@ impl Rows<'_> {
     }
 
     fn kernel(&self, entry: &'static str, defines: &[(&'static str, &'static str)], team: Team) -> Result<Function> {
-        let mut all: SmallVec<[(&'static str, &'static str); 10]> = SmallVec::from_slice(&[
+        let mut all: SmallVec<[(&'static str, &'static str); 12]> = SmallVec::from_slice(&[
             ("X", name_of(self.dtype)),
             ("A", name_of(wide(self.dtype))),
             ("LANES", digits(team.lanes)),
             ("CACHE", digits(team.cache)),
             ("PACK", digits(self.pack)),
+            ("RAGGED", digits(usize::from(self.ragged))),
         ]);
         all.extend_from_slice(defines);
         self.gpu.kernel(esker_kernels::ROW, entry, &all)
@@ -186,8 +191,7 @@ impl Rows<'_> {
         let (rows, n) = (self.rows as i64, self.n as i64);
         let centre = ("CENTRE", digits(usize::from(centre)));
         // The places of columns must be the same in all rows.
-        let aligned = self.pack == 1 || (self.n.is_multiple_of(self.pack) && x.is_multiple_of(16));
-        let fits = SUMMED.iter().find(|(most, ..)| aligned && self.packs() <= *most);
+        let fits = SUMMED.iter().find(|(most, ..)| !self.ragged && self.packs() <= *most);
         let defines = [("NORMALIZE_GRAD", "1"), centre, ("SUMS", digits(usize::from(fits.is_some())))];
         if let Some(&(_, lanes, cache)) = fits {
             let length = self.rows.div_ceil(BUSY / lanes).max(4);
@@ -195,8 +199,8 @@ impl Rows<'_> {
             let sums = self.gpu.scratch(parts * 2 * self.n * wide.size())?;
             let team = Team { lanes, cache };
             let kernel = self.kernel("normalize_grad", &defines, team)?;
-            let threads = lanes.max(128);
-            let grid = Grid::new(parts.div_ceil(threads / lanes), threads as u32);
+            let teams = if lanes < 128 && 128 % lanes == 0 { 128 / lanes } else { 1 };
+            let grid = Grid::new(parts.div_ceil(teams), (teams * lanes) as u32);
             let length = length as i64;
             self.gpu.launch(kernel, grid, args![x, weight, mean, rstd, dy, dx, sums.address, rows, n, step, length])?;
             return self.params(sums.address, params, parts);
@@ -208,7 +212,7 @@ impl Rows<'_> {
             args![x, weight, mean, rstd, dy, dx, 0usize, rows, n, step, 1i64],
         )?;
         let tiles = self.n.div_ceil(32);
-        let length = self.rows.div_ceil((BUSY / 256).div_ceil(tiles.max(1))).max(64);
+        let length = self.rows.div_ceil((4 * BUSY / 256).div_ceil(tiles.max(1))).max(64);
         let parts = self.rows.div_ceil(length);
         let sums = self.gpu.scratch(parts * 2 * self.n * wide.size())?;
         let kernel = self.kernel("params_grad", &[("PARAMS_GRAD", "1")], Team { lanes: 256, cache: 0 })?;
@@ -218,12 +222,7 @@ impl Rows<'_> {
     }
 
     /// Sums what the parts have for weight and bias.
-    fn params(&self, sums: usize, [dweight, dbias]: [usize; 2], parts: usize) -> Result<()> {
-        let wide = wide(self.dtype);
-        let bias = sums + self.n * wide.size();
-        for (from, to) in [(sums, dweight), (bias, dbias)] {
-            reduce::sum_rows(self.gpu, (from, wide), (to, self.dtype), parts, self.n, 2 * self.n)?;
-        }
-        Ok(())
+    fn params(&self, sums: usize, params: [usize; 2], parts: usize) -> Result<()> {
+        reduce::sum_pairs(self.gpu, (sums, wide(self.dtype)), (params, self.dtype), parts, self.n)
     }
 }
