@@ -2,6 +2,8 @@
 #![cfg(feature = "emulate")]
 #![allow(clippy::unwrap_used)]
 
+use std::slice;
+
 use esker_ops::{Array, Kernel, Map, MapOp, Value, backend};
 use esker_tensor::{DType, Device, Dims, Layout, Shape};
 
@@ -56,7 +58,7 @@ fn dtypes_convert_as_on_the_cpu() {
         let x = values(from, &[37]);
         let there = to_device(&x);
         for to in DType::ALL {
-            same(&format!("{from} to {to}"), &Kernel::Copy, &[x.clone()], &[there.clone()], to, &[37]);
+            same(&format!("{from} to {to}"), &Kernel::Copy, slice::from_ref(&x), slice::from_ref(&there), to, &[37]);
         }
     }
 }

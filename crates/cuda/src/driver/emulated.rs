@@ -92,13 +92,19 @@ struct Module {
     _library: Library,
 }
 
+/// Held while anything runs, with the dynamic shared memory of blocks. Libraries are loaded once in a process, whoever asks,
+/// and so is what they have in memory.
+static RUNNING: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<u64>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The CPU as a GPU.
 pub(crate) struct Emulated {
     compiler: Compiler,
     modules: RwLock<Vec<Module>>,
     memory: Mutex<BTreeMap<usize, usize>>,
-    /// Held while anything runs, with the dynamic shared memory of blocks.
-    running: Mutex<Vec<u64>>,
     runtime: Runtime,
     trace: bool,
 }
@@ -227,7 +233,6 @@ impl Emulated {
             compiler,
             modules: RwLock::default(),
             memory: Mutex::default(),
-            running: Mutex::new(vec![0; SHARED / 8]),
             runtime,
             trace: std::env::var_os("ESKER_CUDA_TRACE").is_some(),
         })
@@ -235,10 +240,6 @@ impl Emulated {
 
     fn memory(&self) -> MutexGuard<'_, BTreeMap<usize, usize>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn running(&self) -> MutexGuard<'_, Vec<u64>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// That `bytes` from `address` on are device memory.
@@ -268,7 +269,7 @@ impl Driver for Emulated {
     }
 
     fn free(&self, address: usize) {
-        let _running = self.running();
+        let _running = running();
         let Some(bytes) = self.memory().remove(&address) else { return };
         // SAFETY: `alloc` gave this address for so many bytes, and it is forgotten now.
         unsafe { (self.runtime.free)(std::ptr::with_exposed_provenance_mut(address), bytes) };
@@ -320,7 +321,8 @@ impl Driver for Emulated {
             bytemuck::cast_slice_mut::<u128, u8>(copy)[..arg.len()].copy_from_slice(arg);
         }
         let mut pointers: Vec<*mut c_void> = copies.iter_mut().map(|copy| copy.as_mut_ptr().cast()).collect();
-        let mut shared = self.running();
+        let mut shared = running();
+        shared.resize(SHARED / 8, 0);
         let mut launch = Launch {
             next: 0,
             threads: grid.threads,
@@ -347,7 +349,7 @@ impl Driver for Emulated {
     }
 
     fn upload(&self, from: &[u8], to: usize) -> Result<()> {
-        let _running = self.running();
+        let _running = running();
         self.within(to, from.len())?;
         // SAFETY: the bytes are device memory, which nobody else touches while the lock is held.
         unsafe { std::ptr::with_exposed_provenance_mut::<u8>(to).copy_from(from.as_ptr(), from.len()) };
@@ -355,7 +357,7 @@ impl Driver for Emulated {
     }
 
     fn download(&self, from: usize, to: &mut [u8]) -> Result<()> {
-        let _running = self.running();
+        let _running = running();
         self.within(from, to.len())?;
         // SAFETY: as in `upload`.
         unsafe { std::ptr::with_exposed_provenance::<u8>(from).copy_to(to.as_mut_ptr(), to.len()) };
@@ -363,7 +365,7 @@ impl Driver for Emulated {
     }
 
     fn fill(&self, address: usize, byte: u8, bytes: usize) -> Result<()> {
-        let _running = self.running();
+        let _running = running();
         self.within(address, bytes)?;
         // SAFETY: as in `upload`.
         unsafe { std::ptr::with_exposed_provenance_mut::<u8>(address).write_bytes(byte, bytes) };

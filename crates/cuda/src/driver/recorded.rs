@@ -8,7 +8,8 @@ use esker_tensor::{Error, Result};
 use super::{Driver, Function, Grid, Text};
 use crate::products::{Operands, Product};
 
-/// A request.
+/// A request, with the numbers that it was made with; some are only there to be printed.
+#[allow(dead_code)]
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// Bytes, and the address that was given; none when there was no memory left.
