@@ -32,7 +32,7 @@ pub(crate) fn run(gpu: &Gpu, a: &Array, b: &Array, y: &mut Array) -> Result<()> 
 /// `y [.., n] = x [.., k] w [n, k]^T (+ bias [n])`.
 pub(crate) fn affine(gpu: &Gpu, x: &Array, w: &Array, bias: Option<&Array>, y: &mut Array) -> Result<()> {
     let (n, k) = matrix(w.shape());
-    let m = if n == 0 { 0 } else { y.shape().numel() / n };
+    let m = y.shape().numel().checked_div(n).unwrap_or(0);
     let x = match rows_of(x) {
         Some(step) => Factor { array: x.clone(), strides: [step, last_stride(x)], batch: SmallVec::new() },
         None => Factor { array: x.contiguous()?, strides: [k as isize, 1], batch: SmallVec::new() },
@@ -105,10 +105,10 @@ impl Factor {
             0 | 1 => Some(length.max(1)),
             _ => usize::try_from(stride).ok().filter(|step| *step >= length.max(1)),
         };
-        if column == 1 || columns == 1 {
-            if let Some(step) = step(row, rows, columns) {
-                return Some(Side { turned: false, step, batch });
-            }
+        if (column == 1 || columns == 1)
+            && let Some(step) = step(row, rows, columns)
+        {
+            return Some(Side { turned: false, step, batch });
         }
         if row == 1 || rows == 1 {
             return Some(Side { turned: true, step: step(column, columns, rows)?, batch });
@@ -120,8 +120,9 @@ impl Factor {
     fn copied(&self, rows: usize, columns: usize) -> Result<Self> {
         let [row, column] = self.strides;
         let dims = self.batch.iter().copied().chain([(rows, row), (columns, column)]);
-        let (sizes, strides): (Vec<usize>, Vec<isize>) = dims.unzip();
-        let layout = Layout::new(Shape::from(&sizes[..]), strides.into_iter().collect(), self.array.layout().offset());
+        let sizes: Shape = dims.clone().map(|(size, _)| size).collect();
+        let strides = dims.map(|(_, stride)| stride).collect();
+        let layout = Layout::new(sizes, strides, self.array.layout().offset());
         let (dtype, device) = (self.array.dtype(), self.array.device());
         Ok(Self::of(&Array::new(dtype, device, layout, self.array.storage().clone())?.copied()?))
     }
