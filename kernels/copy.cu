@@ -16,20 +16,24 @@ template <class T, class F> __device__ inline typename Acc<T>::type saturated(F 
     return (typename Acc<T>::type)v;
 }
 
-template <class To, class From, bool whole> struct Convert {
+template <class T> struct IsBool { static const bool value = false; };
+template <> struct IsBool<bool8> { static const bool value = true; };
+
+enum Way { PLAIN, SATURATING, TRUTH };
+
+template <class To, class From, Way way> struct Convert {
     static __device__ inline typename Acc<To>::type of(typename Acc<From>::type v) { return (typename Acc<To>::type)v; }
 };
-template <class To, class From> struct Convert<To, From, true> {
+template <class To, class From> struct Convert<To, From, SATURATING> {
     static __device__ inline typename Acc<To>::type of(typename Acc<From>::type v) { return saturated<To>(v); }
 };
-template <class From> struct Convert<bool8, From, true> {
+template <class To, class From> struct Convert<To, From, TRUTH> {
     static __device__ inline u8 of(typename Acc<From>::type v) { return v != 0; }
 };
-template <class From> struct Convert<bool8, From, false> : Convert<bool8, From, true> {};
 
 __device__ inline void move_element(const X *x, Y *y) {
-    typedef Convert<Y, X, IsFloat<X>::value && !IsFloat<Y>::value> C;
-    store(y, C::of(load(x)));
+    const Way way = IsBool<Y>::value ? TRUTH : (IsFloat<X>::value && !IsFloat<Y>::value) ? SATURATING : PLAIN;
+    store(y, Convert<Y, X, way>::of(load(x)));
 }
 
 // Both without gaps in the same order.

@@ -111,7 +111,9 @@ fn rows(bench: &Bench) -> Result<()> {
         bench.pair(Pair::new(&format!("gpu_argmax_rows_32768x4096_{name}"), &[], bytes(1.0)), x, |x| {
             x[0].argmax(1, false)
         })?;
-        bench.pair(Pair::new(&format!("gpu_cumsum_rows_32768x4096_{name}"), &[], bytes(2.0)), x, |x| x[0].cumsum(1, false))?;
+        bench.pair(Pair::new(&format!("gpu_cumsum_rows_32768x4096_{name}"), &[], bytes(2.0)), x, |x| {
+            x[0].cumsum(1, false)
+        })?;
         let tokens = [65_536, 1024];
         let n = count(&tokens);
         let bytes = |times: f64| Work::new(0.0, times * size * n);

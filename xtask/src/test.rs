@@ -20,7 +20,8 @@ const STEPS: &[Step] = &[
     ("docs", || {
         succeed(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
     }),
-    ("tests", || succeed(cargo().args(["test", "--workspace", "--all-features"]))),
+    ("tests", || succeed(cargo().args(["test", "--workspace", "--all-features", "--exclude", "esker-cuda"]))),
+    ("cuda", cuda),
     ("package", || succeed(cargo().args(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]))),
     ("python", python),
     ("examples", crate::examples::rust),
@@ -59,6 +60,27 @@ fn python() -> Result<()> {
             .arg(&out),
     )?;
     succeed(Command::new(&python).arg("xtask/python/check_onnx.py").arg(&out))
+}
+
+/// Kernels without a GPU: they compute on the CPU what they should, and each that the tests ask for is compiled for GPUs.
+fn cuda() -> Result<()> {
+    let target = root().join("target");
+    let texts = target.join("cuda-texts");
+    if texts.exists() {
+        std::fs::remove_dir_all(&texts)?;
+    }
+    let mut test = cargo();
+    test.args(["test", "-p", "esker-cuda", "--all-features"])
+        .env("ESKER_CUDA", "emulated")
+        .env("ESKER_CUDA_CACHE", target.join("cuda-cache"))
+        .env("ESKER_CUDA_TEXTS", &texts);
+    if !cfg!(any(target_os = "linux", windows)) {
+        println!("NVIDIA's compiler is not to be had here");
+        return succeed(test.env("ESKER_REQUIRE", "cuda"));
+    }
+    let python = pinned("cuda-venv", "xtask/cuda-requirements.txt")?;
+    succeed(test.env("ESKER_REQUIRE", "cuda,nvrtc").env("VIRTUAL_ENV", target.join("cuda-venv")))?;
+    succeed(Command::new(&python).arg("xtask/python/check_cuda.py").arg(&texts).arg("target/cuda-checked"))
 }
 
 /// A virtual environment under `target/` with the pinned packages; made once for each list of pins.

@@ -5,6 +5,8 @@ pub(crate) mod compile;
 #[cfg(feature = "emulate")]
 pub(crate) mod emulated;
 mod nvidia;
+#[cfg(test)]
+pub(crate) mod recorded;
 mod search;
 
 use esker_tensor::Result;
@@ -50,6 +52,12 @@ pub(crate) struct Text {
 pub(crate) trait Driver: Send + Sync {
     /// Device memory, aligned to 512 bytes.
     fn alloc(&self, bytes: usize) -> Result<usize>;
+
+    /// Whether it notices when a kernel leaves the memory that it was given: then each array should have memory of its own,
+    /// of just its size, rather than a part of what the pool holds. Such memory is aligned to 16 bytes.
+    fn guards(&self) -> bool {
+        false
+    }
 
     /// Gives device memory back.
     fn free(&self, address: usize);

@@ -31,6 +31,8 @@ mod reduce;
 mod row;
 mod scan;
 mod sort;
+#[cfg(test)]
+mod tests;
 mod update;
 mod view;
 

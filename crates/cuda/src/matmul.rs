@@ -1,7 +1,7 @@
 //! Matrix products: the vendor's library where it knows the type, else our own kernel.
 
 use esker_ops::{Array, Random};
-use esker_tensor::{DType, Result};
+use esker_tensor::{DType, Layout, Result, Shape};
 use smallvec::SmallVec;
 
 use crate::driver::Grid;
@@ -32,7 +32,7 @@ pub(crate) fn run(gpu: &Gpu, a: &Array, b: &Array, y: &mut Array) -> Result<()> 
 /// `y [.., n] = x [.., k] w [n, k]^T (+ bias [n])`.
 pub(crate) fn affine(gpu: &Gpu, x: &Array, w: &Array, bias: Option<&Array>, y: &mut Array) -> Result<()> {
     let (n, k) = matrix(w.shape());
-    let m = if n == 0 { 0 } else { y.shape().numel() / n };
+    let m = y.shape().numel().checked_div(n).unwrap_or(0);
     let x = match rows_of(x) {
         Some(step) => Factor { array: x.clone(), strides: [step, last_stride(x)], batch: SmallVec::new() },
         None => Factor { array: x.contiguous()?, strides: [k as isize, 1], batch: SmallVec::new() },
@@ -105,10 +105,10 @@ impl Factor {
             0 | 1 => Some(length.max(1)),
             _ => usize::try_from(stride).ok().filter(|step| *step >= length.max(1)),
         };
-        if column == 1 || columns == 1 {
-            if let Some(step) = step(row, rows, columns) {
-                return Some(Side { turned: false, step, batch });
-            }
+        if (column == 1 || columns == 1)
+            && let Some(step) = step(row, rows, columns)
+        {
+            return Some(Side { turned: false, step, batch });
         }
         if row == 1 || rows == 1 {
             return Some(Side { turned: true, step: step(column, columns, rows)?, batch });
@@ -117,9 +117,14 @@ impl Factor {
     }
 
     /// The same values, row-major.
-    fn copied(&self) -> Result<Self> {
-        // A copy of what an affine layer turned keeps its orientation: the array itself is row-major then.
-        Ok(Self::of(&self.array.contiguous()?))
+    fn copied(&self, rows: usize, columns: usize) -> Result<Self> {
+        let [row, column] = self.strides;
+        let dims = self.batch.iter().copied().chain([(rows, row), (columns, column)]);
+        let sizes: Shape = dims.clone().map(|(size, _)| size).collect();
+        let strides = dims.map(|(_, stride)| stride).collect();
+        let layout = Layout::new(sizes, strides, self.array.layout().offset());
+        let (dtype, device) = (self.array.dtype(), self.array.device());
+        Ok(Self::of(&Array::new(dtype, device, layout, self.array.storage().clone())?.copied()?))
     }
 }
 
@@ -128,17 +133,9 @@ fn sided(factor: &Factor, rows: usize, columns: usize) -> Result<(Option<Factor>
     if let Some(side) = factor.side(rows, columns) {
         return Ok((None, side));
     }
-    let turned =
-        factor.array.shape().len() == 2 && matrix(factor.array.shape()) == (columns, rows) && factor.batch.is_empty();
-    let is_turned =
-        turned && factor.strides == [factor.array.layout().strides()[1], factor.array.layout().strides()[0]];
-    let mut copy = factor.copied()?;
-    if is_turned {
-        copy.strides.reverse();
-    }
+    let copy = factor.copied(rows, columns)?;
     let dense = Side { turned: false, step: columns.max(1), batch: rows * columns };
-    let side = copy.side(rows, columns).unwrap_or(dense);
-    Ok((Some(copy), side))
+    Ok((Some(copy), dense))
 }
 
 fn product(

@@ -38,6 +38,8 @@ struct State {
 /// The pool.
 pub(crate) struct Memory {
     driver: Arc<dyn Driver>,
+    /// As the driver's `guards`.
+    guards: bool,
     state: Mutex<State>,
 }
 
@@ -63,7 +65,8 @@ fn class_of(bytes: usize) -> Option<usize> {
 
 impl Memory {
     pub(crate) fn new(driver: Arc<dyn Driver>) -> Self {
-        Self { driver, state: Mutex::default() }
+        let guards = driver.guards();
+        Self { driver, guards, state: Mutex::default() }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -72,14 +75,15 @@ impl Memory {
 
     /// A block of at least `bytes` bytes.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Result<Block> {
-        let size = class_of(bytes).ok_or_else(|| Error::shape(format!("{bytes} bytes do not fit an address space")))?;
+        let size = if self.guards { Some(bytes.max(1)) } else { class_of(bytes) };
+        let size = size.ok_or_else(|| Error::shape(format!("{bytes} bytes do not fit an address space")))?;
         let mut state = self.state();
         let address = match state.free.get_mut(&size).and_then(Vec::pop) {
             Some(address) => {
                 state.stats.cached -= size;
                 address
             }
-            None if size <= SMALL => self.cut(&mut state, size)?,
+            None if size <= SMALL && !self.guards => self.cut(&mut state, size)?,
             None => self.request(&mut state, size)?,
         };
         state.stats.live += size;
@@ -128,6 +132,9 @@ impl Memory {
     fn give(&self, address: usize, size: usize) {
         let mut state = self.state();
         state.stats.live -= size;
+        if self.guards {
+            return self.driver.free(address);
+        }
         state.stats.cached += size;
         state.free.entry(size).or_default().push(address);
     }

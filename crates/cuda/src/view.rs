@@ -1,8 +1,7 @@
 //! Layouts as kernels see them: sizes and strides of one walk over several operands, with as few dimensions as there can be.
 
 use bytemuck::{Pod, Zeroable};
-use esker_ops::Array;
-use esker_tensor::{Dims, Layout, Result, Shape};
+use esker_tensor::{Layout, Result, Shape};
 use smallvec::SmallVec;
 
 /// As `View` in `common.cuh`.
@@ -24,19 +23,6 @@ impl View {
             view.rank = to as i32 + 1;
         }
         view
-    }
-
-    /// An array's own.
-    pub(crate) fn of(x: &Array) -> Self {
-        let layout = x.layout();
-        Self::new(layout.shape().iter().copied().zip(layout.strides().iter().copied()))
-    }
-
-    /// Without a dimension.
-    pub(crate) fn without(x: &Array, dim: usize) -> Self {
-        let layout = x.layout();
-        let all = layout.shape().iter().copied().zip(layout.strides().iter().copied());
-        Self::new(all.enumerate().filter(|(d, _)| *d != dim).map(|(_, dims)| dims))
     }
 }
 
@@ -109,20 +95,10 @@ impl Walk {
     }
 }
 
-/// An array that lies row-major, for kernels that read nothing else: itself, or a copy.
-pub(crate) fn row_major(x: &Array) -> Result<Array> {
-    x.contiguous()
-}
-
 /// The product of the sizes in front of `dim`, the size of `dim`, and the product of those behind it.
 pub(crate) fn around(shape: &[usize], dim: usize) -> (usize, usize, usize) {
     let size = shape.get(dim).copied().unwrap_or(1);
     let front = shape.iter().take(dim).product();
     let back = shape.iter().skip(dim + 1).product();
     (front, size, back)
-}
-
-/// The sizes and strides of some dimensions of a layout.
-pub(crate) fn some(layout: &Layout, dims: &Dims) -> View {
-    View::new(dims.iter().map(|&d| usize::from(d)).map(|d| (layout.shape()[d], layout.strides()[d])))
 }

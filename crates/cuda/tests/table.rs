@@ -66,7 +66,7 @@ fn walk_on(
     let next = std::sync::atomic::AtomicUsize::new(0);
     let ran = std::sync::atomic::AtomicUsize::new(0);
     let failures = std::sync::Mutex::new(Vec::new());
-    let work = || {
+    let work = &|| {
         while let Some(row) = rows.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
             for (i, sample) in row.samples.iter().enumerate().filter(|(_, s)| wanted(s)) {
                 for &dtype in sample.dtypes.list() {
@@ -82,7 +82,7 @@ fn walk_on(
             }
         }
     };
-    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(&work))));
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     let (mut failures, ran) = (failures.into_inner().unwrap(), ran.into_inner());
     failures.sort();
     let shown = failures.iter().take(60).cloned().collect::<Vec<_>>().join("\n");
@@ -120,7 +120,8 @@ fn near(got: &[Array], want: &[Array], slack: f64) -> std::result::Result<(), St
         let (g, w) = (got.to_f64_vec().map_err(text)?, want.to_f64_vec().map_err(text)?);
         for (i, (g, w)) in g.into_iter().zip(w).enumerate() {
             let same = g == w || (g.is_nan() && w.is_nan());
-            if !same && !((g - w).abs() <= allowed * w.abs().max(1.0)) {
+            let near = (g - w).abs() <= allowed * w.abs().max(1.0); // False where one is NaN or infinite.
+            if !same && !near {
                 return Err(format!("output {k} element {i} is {g:e}, expected {w:e}"));
             }
         }

@@ -35,6 +35,7 @@ impl Value for Array {
     fn of_values(values: Array, device: Device) -> Result<Self> {
         match device {
             Device::Cpu | Device::Meta => Ok(values),
+            device if device == values.device() => Ok(values),
             device => {
                 let values = values.contiguous()?;
                 let mut storage = backend(device)?.alloc(values.storage().len())?;

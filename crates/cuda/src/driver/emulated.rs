@@ -1,11 +1,11 @@
 //! A driver that runs kernels on the CPU: their text, compiled by the system's C++ compiler, thread after thread. It shows
-//! that kernels compute what they should, and nothing of their speed.
+//! that kernels compute what they should, that they keep to their memory and wait for each other as they must, and nothing
+//! of their speed.
 //!
 //! `ESKER_CUDA_CACHE` names the folder for what is compiled (one in the system's temporary folder otherwise),
 //! `ESKER_CUDA_TEXTS` a folder into which every text that is asked for is written, `ESKER_CUDA_TRACE` has each launch
 //! named on standard error before it runs.
 
-use std::alloc::{Layout, alloc, dealloc};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsString, c_char, c_void};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -30,8 +30,6 @@ const OPTIONS: &str = "-std=c++17 -w -O1 -fPIC -shared -fwrapv -ffp-contract=off
 const LIBRARIES: &str = "-lm -lgcc";
 /// Of the compiler, for the runtime.
 const RUNTIME_OPTIONS: &str = "-std=c++17 -w -O2 -fPIC -shared -U_FORTIFY_SOURCE -fno-exceptions -fno-rtti";
-/// The alignment of device memory.
-const ALIGNMENT: usize = 512;
 /// What device memory holds before anything is written to it.
 const UNWRITTEN: u8 = 0xCB;
 /// The most dynamic shared memory that a block can have.
@@ -62,6 +60,29 @@ struct Exported {
 
 type Threads = unsafe extern "C" fn(*mut Launch);
 type Run = unsafe extern "C" fn(Threads, *mut Launch) -> *const c_char;
+type Alloc = unsafe extern "C" fn(usize, u8) -> *mut u8;
+type Free = unsafe extern "C" fn(*mut u8, usize);
+
+/// The functions of runtime.cc.
+struct Runtime {
+    run: Run,
+    alloc: Alloc,
+    free: Free,
+    _library: Library,
+}
+
+impl Runtime {
+    fn of(library: Library) -> Result<Self> {
+        let incomplete = |e| Error::kernel(format!("the emulator's runtime is incomplete: {e}"));
+        // SAFETY: runtime.cc has these functions with these types; the library stays loaded as long as they are used.
+        let (run, alloc, free) = unsafe {
+            let run = *library.get::<Run>(b"esker_run").map_err(incomplete)?;
+            let alloc = *library.get::<Alloc>(b"esker_alloc").map_err(incomplete)?;
+            (run, alloc, *library.get::<Free>(b"esker_free").map_err(incomplete)?)
+        };
+        Ok(Self { run, alloc, free, _library: library })
+    }
+}
 
 /// A kernel that was loaded.
 struct Module {
@@ -71,16 +92,21 @@ struct Module {
     _library: Library,
 }
 
+/// Held while anything runs, with the dynamic shared memory of blocks. Libraries are loaded once in a process, whoever asks,
+/// and so is what they have in memory.
+static RUNNING: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<u64>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The CPU as a GPU.
 pub(crate) struct Emulated {
     compiler: Compiler,
     modules: RwLock<Vec<Module>>,
     memory: Mutex<BTreeMap<usize, usize>>,
-    /// Held while anything runs, with the dynamic shared memory of blocks.
-    running: Mutex<Vec<u64>>,
-    run: Run,
+    runtime: Runtime,
     trace: bool,
-    _runtime: Library,
 }
 
 /// The C++ compiler and its past work.
@@ -202,27 +228,18 @@ fn with_shared_pointers(source: &str) -> String {
 impl Emulated {
     pub(crate) fn open() -> Result<Self> {
         let compiler = Compiler::find()?;
-        let runtime = compiler.library("the emulator's runtime", RUNTIME, RUNTIME_OPTIONS, "")?;
-        // SAFETY: `esker_run` of runtime.cc has this type; the library stays loaded as long as the function is used.
-        let run = unsafe { runtime.get::<Run>(b"esker_run") }.map(|run| *run);
-        let run = run.map_err(|e| Error::kernel(format!("the emulator's runtime is incomplete: {e}")))?;
+        let runtime = Runtime::of(compiler.library("the emulator's runtime", RUNTIME, RUNTIME_OPTIONS, "")?)?;
         Ok(Self {
             compiler,
             modules: RwLock::default(),
             memory: Mutex::default(),
-            running: Mutex::new(vec![0; SHARED / 8]),
-            run,
+            runtime,
             trace: std::env::var_os("ESKER_CUDA_TRACE").is_some(),
-            _runtime: runtime,
         })
     }
 
     fn memory(&self) -> MutexGuard<'_, BTreeMap<usize, usize>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn running(&self) -> MutexGuard<'_, Vec<u64>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// That `bytes` from `address` on are device memory.
@@ -238,25 +255,28 @@ impl Emulated {
 
 impl Driver for Emulated {
     fn alloc(&self, bytes: usize) -> Result<usize> {
-        let layout = layout_of(bytes).ok_or_else(|| Error::out_of_memory(format!("{bytes} bytes are too many")))?;
-        // SAFETY: the layout has at least one byte.
-        let start = unsafe { alloc(layout) };
+        if bytes > isize::MAX as usize / 2 {
+            return Err(Error::out_of_memory(format!("{bytes} bytes are too many")));
+        }
+        let bytes = bytes.max(1);
+        // SAFETY: the function takes any number of bytes that leaves room for the pages around them.
+        let start = unsafe { (self.runtime.alloc)(bytes, UNWRITTEN) };
         if start.is_null() {
             return Err(Error::out_of_memory(format!("{bytes} bytes could not be had")));
         }
-        // SAFETY: these are the bytes that were just allocated.
-        unsafe { start.write_bytes(UNWRITTEN, layout.size()) };
-        self.memory().insert(start.expose_provenance(), layout.size());
+        self.memory().insert(start.expose_provenance(), bytes);
         Ok(start.addr())
     }
 
     fn free(&self, address: usize) {
-        let _running = self.running();
-        let found = self.memory().remove(&address).and_then(layout_of);
-        if let Some(layout) = found {
-            // SAFETY: `alloc` gave this address for this layout, and it is forgotten now.
-            unsafe { dealloc(std::ptr::with_exposed_provenance_mut(address), layout) };
-        }
+        let _running = running();
+        let Some(bytes) = self.memory().remove(&address) else { return };
+        // SAFETY: `alloc` gave this address for so many bytes, and it is forgotten now.
+        unsafe { (self.runtime.free)(std::ptr::with_exposed_provenance_mut(address), bytes) };
+    }
+
+    fn guards(&self) -> bool {
+        true
     }
 
     fn build(&self, text: &Text) -> Result<Function> {
@@ -301,7 +321,8 @@ impl Driver for Emulated {
             bytemuck::cast_slice_mut::<u128, u8>(copy)[..arg.len()].copy_from_slice(arg);
         }
         let mut pointers: Vec<*mut c_void> = copies.iter_mut().map(|copy| copy.as_mut_ptr().cast()).collect();
-        let mut shared = self.running();
+        let mut shared = running();
+        shared.resize(SHARED / 8, 0);
         let mut launch = Launch {
             next: 0,
             threads: grid.threads,
@@ -314,7 +335,7 @@ impl Driver for Emulated {
         };
         // SAFETY: the module's function takes what runtime.cc hands it; parameters have the sizes that it reads; only one
         // launch at a time runs, as the lock is held. That the kernel keeps to its memory is the kernel's duty.
-        let why = unsafe { (self.run)(module.threads, &raw mut launch) };
+        let why = unsafe { (self.runtime.run)(module.threads, &raw mut launch) };
         if why.is_null() {
             return Ok(());
         }
@@ -328,7 +349,7 @@ impl Driver for Emulated {
     }
 
     fn upload(&self, from: &[u8], to: usize) -> Result<()> {
-        let _running = self.running();
+        let _running = running();
         self.within(to, from.len())?;
         // SAFETY: the bytes are device memory, which nobody else touches while the lock is held.
         unsafe { std::ptr::with_exposed_provenance_mut::<u8>(to).copy_from(from.as_ptr(), from.len()) };
@@ -336,7 +357,7 @@ impl Driver for Emulated {
     }
 
     fn download(&self, from: usize, to: &mut [u8]) -> Result<()> {
-        let _running = self.running();
+        let _running = running();
         self.within(from, to.len())?;
         // SAFETY: as in `upload`.
         unsafe { std::ptr::with_exposed_provenance::<u8>(from).copy_to(to.as_mut_ptr(), to.len()) };
@@ -344,7 +365,7 @@ impl Driver for Emulated {
     }
 
     fn fill(&self, address: usize, byte: u8, bytes: usize) -> Result<()> {
-        let _running = self.running();
+        let _running = running();
         self.within(address, bytes)?;
         // SAFETY: as in `upload`.
         unsafe { std::ptr::with_exposed_provenance_mut::<u8>(address).write_bytes(byte, bytes) };
@@ -364,6 +385,5 @@ impl Driver for Emulated {
     }
 }
 
-fn layout_of(bytes: usize) -> Option<Layout> {
-    Layout::from_size_align(bytes.max(1), ALIGNMENT).ok()
-}
+#[cfg(test)]
+mod tests;

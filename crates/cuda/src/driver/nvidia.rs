@@ -210,19 +210,15 @@ impl Driver for Nvidia {
     fn upload(&self, from: &[u8], to: usize) -> Result<()> {
         self.current()?;
         // SAFETY: the caller owns so many bytes at `to`. Pageable memory has been read when the call returns.
-        check(
-            unsafe { sys::cuMemcpyHtoDAsync_v2(to as u64, from.as_ptr().cast(), from.len(), self.stream) },
-            "a copy to the device",
-        )
+        let queued = unsafe { sys::cuMemcpyHtoDAsync_v2(to as u64, from.as_ptr().cast(), from.len(), self.stream) };
+        check(queued, "a copy to the device")
     }
 
     fn download(&self, from: usize, to: &mut [u8]) -> Result<()> {
         self.current()?;
         // SAFETY: the caller has so many bytes at both ends, and the stream is waited for before they are used.
-        check(
-            unsafe { sys::cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), from as u64, to.len(), self.stream) },
-            "a copy from the device",
-        )?;
+        let queued = unsafe { sys::cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), from as u64, to.len(), self.stream) };
+        check(queued, "a copy from the device")?;
         self.synchronize()
     }
 

@@ -58,7 +58,9 @@ fn find(name: &str) -> bool {
     let found = all.iter().find(|path| keep(path));
     // The compiler loads its built-in functions by name alone; beside it, they are found only if they are loaded already.
     if let Some(folder) = found.and_then(|path| path.parent()).filter(|_| name == NVRTC.name) {
-        beside(folder, "libnvrtc-builtins.so").iter().for_each(|path| drop(keep(path)));
+        for path in beside(folder, "libnvrtc-builtins.so") {
+            keep(&path);
+        }
     }
     found.is_some()
 }

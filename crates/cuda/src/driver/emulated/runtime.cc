@@ -2,11 +2,14 @@
 // then another stack goes on with the threads that have not started. So kernels that never wait run as plain loops.
 
 #include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 // As in prelude.h.
 struct EskerLaunch {
@@ -119,6 +122,65 @@ bool agree(unsigned from, unsigned to, State &common) {
     return true;
 }
 
+// ---- memory: between pages that nobody may touch, so that a kernel that leaves it is found out
+
+size_t pages(size_t bytes) {
+    size_t page = sysconf(_SC_PAGESIZE);
+    return (bytes + page - 1) / page * page;
+}
+
+// Ends at the end of a page, as far as the alignment of packs of elements allows.
+unsigned char *fenced(size_t bytes, unsigned char unwritten) {
+    size_t size = pages(bytes), page = pages(1);
+    void *all = mmap(0, size + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED) return 0;
+    unsigned char *start = (unsigned char *)all + page;
+    if (mprotect(start, size, PROT_READ | PROT_WRITE)) {
+        munmap(all, size + 2 * page);
+        return 0;
+    }
+    memset(start, unwritten, size);
+    return start + size - (bytes + 15) / 16 * 16;
+}
+
+void unfence(unsigned char *at, size_t bytes) {
+    size_t page = pages(1);
+    unsigned char *end = at + (bytes + 15) / 16 * 16;
+    munmap(end - pages(bytes) - page, pages(bytes) + 2 * page);
+}
+
+// ---- signals that a kernel raises are its errors; all others go where they went before
+
+const int CAUGHT[] = {SIGSEGV, SIGBUS, SIGFPE};
+struct sigaction before[3];
+thread_local bool in_kernel;
+
+void caught(int signal, siginfo_t *info, void *context) {
+    if (!in_kernel) {
+        for (int i = 0; i < 3; i++)
+            if (CAUGHT[i] == signal) sigaction(signal, &before[i], 0);
+        return; // And happens again.
+    }
+    if (signal == SIGFPE) {
+        snprintf(message, sizeof message, "an integer is divided by zero");
+    } else {
+        snprintf(message, sizeof message, "it touches %p, which is not its memory", info->si_addr);
+    }
+    size_t end = strlen(message);
+    snprintf(message + end, sizeof message - end, " (in or before thread %u of block %u, %u, %u)", launch->next - 1,
+             launch->block[0], launch->block[1], launch->block[2]);
+    _longjmp(scheduler, 2);
+}
+
+void catch_signals(bool on) {
+    in_kernel = on;
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = caught;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    for (int i = 0; i < 3; i++) sigaction(CAUGHT[i], on ? &action : &before[i], on ? &before[i] : 0);
+}
+
 bool run_block() {
     used = 0;
     launch->next = 0;
@@ -160,6 +222,9 @@ bool run_block() {
 
 } // namespace
 
+extern "C" unsigned char *esker_alloc(size_t bytes, unsigned char unwritten) { return fenced(bytes, unwritten); }
+extern "C" void esker_free(unsigned char *at, size_t bytes) { unfence(at, bytes); }
+
 extern "C" const char *esker_run(void (*threads)(EskerLaunch *), EskerLaunch *given) {
     message[0] = 0;
     launch = given;
@@ -168,18 +233,17 @@ extern "C" const char *esker_run(void (*threads)(EskerLaunch *), EskerLaunch *gi
     run_threads = threads;
     if (launch->threads == 0 || launch->threads > MOST) return "blocks have 1 to 1024 threads";
     unsigned *block = launch->block, *blocks = launch->blocks;
-    for (block[2] = 0; block[2] < blocks[2]; block[2]++)
-        for (block[1] = 0; block[1] < blocks[1]; block[1]++)
-            for (block[0] = 0; block[0] < blocks[0]; block[0]++)
-                if (!run_block()) {
-                    // Threads in the middle of a kernel are given up.
-                    for (Fiber &fiber : fibers) {
-                        if (!fiber.started) continue;
-                        void *stack = fiber.context.uc_stack.ss_sp;
-                        munmap(stack, STACK);
-                        fiber.made = fiber.started = false;
-                    }
-                    return message;
-                }
-    return 0;
+    bool fine = true;
+    catch_signals(true);
+    for (block[2] = 0; fine && block[2] < blocks[2]; block[2]++)
+        for (block[1] = 0; fine && block[1] < blocks[1]; block[1]++)
+            for (block[0] = 0; fine && block[0] < blocks[0]; block[0]++) fine = run_block();
+    catch_signals(false);
+    if (fine) return 0;
+    // Threads in the middle of a kernel are given up.
+    for (Fiber &fiber : fibers) {
+        if (fiber.made) munmap(fiber.context.uc_stack.ss_sp, STACK);
+        fiber.made = fiber.started = false;
+    }
+    return message;
 }
