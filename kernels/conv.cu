@@ -1,7 +1,11 @@
 // Convolutions as products of windows; twin of crates/cpu/src/conv. X is the element; halves are summed in f32. Operands
 // lie channels last. The left factor, whose rows are the windows of pixels, is never in memory: tiles of it are read while
-// the tile before is multiplied. Tiles have 16 ROWS rows and 64 columns; VEC elements are read at once, 4 or 1. WEIGHTS
-// says which of the two products is compiled.
+// the tile before is multiplied. Tiles have 16 ROWS rows and 64 columns; VEC elements are read at once. PASS says which
+// kernels are compiled.
+
+#define WINDOWS 0
+#define WEIGHTS 1
+#define COLUMNS 2
 
 typedef Acc<X>::type A;
 
@@ -102,7 +106,7 @@ __device__ inline void multiply(Sums &sum, const Tiles &tiles, int ty, int tx) {
     }
 }
 
-#if !WEIGHTS
+#if PASS == WINDOWS
 
 // y = windows times weights [group][k][n]: `m` pixels, `n` channels of a group, `k` taps and channels. Where there are
 // `parts` of k, of `depth` each, their sums go to partial [part][pixel][group][n] instead.
@@ -192,7 +196,7 @@ extern "C" __global__ void conv_join(const A *partial, X *y, Windows v, Target t
     }
 }
 
-#else
+#elif PASS == WEIGHTS
 
 // Windows turned round times the pixels of dy [pixel][group][n], of a slice of `depth` pixels: partial [slice][group][m][n]
 // with `m` taps and channels of a group.
@@ -272,6 +276,25 @@ extern "C" __global__ void conv_sum(const A *partial, X *dw, i64 slices, i64 tot
         row -= group * m;
         i64 tap = row / width, c = row - tap * width, r = tap / taps;
         store(dw + (group * n + k) * k_step + c * c_step + r * r_step + (tap - r * taps) * s_step, sum);
+    }
+}
+
+#elif PASS == COLUMNS
+
+// The windows of pixels as they are, a row each: `n` reads of all.
+extern "C" __global__ void conv_columns(const X *x, X *y, Windows v, i64 n) {
+    const u32 width = v.width / VEC, row = v.taps[0] * v.taps[1] * width, down = v.out[0], across = v.out[1];
+    for (u32 i = (u32)thread_index(); i < (u32)n; i += (u32)thread_count()) {
+        u32 pixel = i / row, rest = i - pixel * row, tap = rest / width, r = tap / v.taps[1];
+        u32 line = pixel / across, image = line / down;
+        i32 h = (i32)(line - image * down) * v.step[0] + v.base[0] + (i32)r * v.shift[0];
+        i32 w = (i32)(pixel - line * across) * v.step[1] + v.base[1] + (i32)(tap - r * v.taps[1]) * v.shift[1];
+        Read read = {};
+        if (h >= 0 && h < v.size[0] && w >= 0 && w < v.size[1]) {
+            i64 at = (((i64)image * v.size[0] + h) * v.size[1] + w) * v.channels + (rest - tap * width) * VEC;
+            read = *(const Read *)(x + at);
+        }
+        ((Read *)y)[i] = read;
     }
 }
 

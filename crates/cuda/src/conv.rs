@@ -4,17 +4,19 @@
 //! stride 1 with the taps that reach it. The gradient by the weight is summed in slices of pixels whose number depends on
 //! the shape alone.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 use esker_kernels::CONV;
 use esker_ops::kernel::Conv2d;
 use esker_ops::{Array, ConvPass, View};
-use esker_tensor::{DType, Dims, Error, Result, Shape};
+use esker_tensor::{DType, Dims, Error, Layout, Result, Shape};
 use smallvec::SmallVec;
 
 use crate::dense::{channels_last, in_order, number, row_major, with_order};
 use crate::driver::Grid;
 use crate::gpu::{Gpu, address, args, name_of};
-use crate::matmul;
+use crate::{copy, matmul};
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -30,6 +32,12 @@ const PARTS: (usize, usize) = (16, 128);
 const BLOCKS: usize = 1024;
 /// The least pixels of a slice.
 const SLICE: usize = 512;
+/// Products of so many multiply-adds and more, of halves, are the vendor's library's, through windows in memory.
+const LARGE: usize = 1 << 24;
+/// Elements of a window's pixel that are copied at once for that.
+const COPIED: usize = 8;
+/// Bytes that such windows take at a time, and at most where all of them are needed.
+const COLUMNS: (usize, usize) = (512 << 20, 2 << 30);
 /// Most blocks in the second and third dimension of a grid.
 const MOST: usize = 65_535;
 
@@ -143,16 +151,11 @@ fn defines(
     others: &[usize],
     widths: [usize; 2],
     rows: usize,
-    weights: bool,
+    pass: &'static str,
 ) -> [(&'static str, &'static str); 4] {
     let all = others.iter().fold(address(x), |all, at| all | at);
     let packed = widths.iter().all(|w| w.is_multiple_of(4)) && all.is_multiple_of(4 * x.dtype().size());
-    [
-        ("X", name_of(x.dtype())),
-        ("VEC", if packed { "4" } else { "1" }),
-        ("ROWS", number(rows)),
-        ("WEIGHTS", if weights { "1" } else { "0" }),
-    ]
+    [("X", name_of(x.dtype())), ("VEC", if packed { "4" } else { "1" }), ("ROWS", number(rows)), ("PASS", pass)]
 }
 
 /// Bytes of the type that sums are made in.
@@ -247,6 +250,9 @@ fn product(
     let pixels = windows.out.iter().map(|v| *v as usize).product::<usize>();
     let (m, groups, width) = (g.images * pixels, g.conv.groups, windows.width as usize);
     let k = windows.taps.iter().map(|t| *t as usize).product::<usize>() * width;
+    if let (true, Some(weights)) = (suits_library(g, x, [m, n, k]), weights) {
+        return by_columns(gpu, g, (x, windows), weights, (y, to), [m, n, k]);
+    }
     let others = n.div_ceil(WIDE) * groups;
     let rows = rows_of(x.dtype(), m.div_ceil(128) * others >= BUSY);
     let tiles = m.div_ceil(16 * rows);
@@ -260,7 +266,7 @@ fn product(
         _ => Some(gpu.scratch(parts * m * channels * sum_bytes(x.dtype()))?),
     };
     let (w, sums) = (weights.map_or(0, address), partial.as_ref().map_or(0, |block| block.address));
-    let defines = defines(x, &[address(y), w], [width, n], rows, false);
+    let defines = defines(x, &[address(y), w], [width, n], rows, "WINDOWS");
     let kernel = gpu.kernel(CONV, "conv_windows", &defines)?;
     let (from, target) = (address(x), address(y));
     let [pixels, columns, taps, each, all] = [m, n, k, depth, groups].map(|v| v as i64);
@@ -275,6 +281,64 @@ fn product(
     let kernel = gpu.kernel(CONV, "conv_join", &defines)?;
     let [parts, channels] = [parts, channels].map(|v| v as i64);
     gpu.launch(kernel, gpu.spread(m * groups * n, THREADS), args![sums, target, windows, to, parts, pixels, channels])
+}
+
+/// Whether a product is for the vendor's library: large, of halves, without groups.
+fn suits_library(g: &Geometry, x: &Array, [m, n, k]: [usize; 3]) -> bool {
+    let half = matches!(x.dtype(), DType::F16 | DType::BF16);
+    let whole = x.shape()[1].is_multiple_of(COPIED) && address(x).is_multiple_of(COPIED * x.dtype().size());
+    half && whole && g.conv.groups == 1 && m.saturating_mul(n).saturating_mul(k) >= LARGE
+}
+
+/// The windows of some images, a row each.
+fn columns(gpu: &Gpu, x: &Array, windows: &Windows, images: Range<usize>) -> Result<Array> {
+    let of = |sizes: &[i32]| sizes.iter().map(|s| *s as usize).product::<usize>();
+    let (rows, k) = (images.len() * of(&windows.out), of(&windows.taps) * windows.width as usize);
+    let y = Array::uninit(&x.meta().with_shape(Shape::from([rows, k])), Layout::contiguous(Shape::from([rows, k])))?;
+    let defines = [("X", name_of(x.dtype())), ("VEC", number(COPIED)), ("ROWS", number(4)), ("PASS", "COLUMNS")];
+    let kernel = gpu.kernel(CONV, "conv_columns", &defines)?;
+    let image = of(&windows.size) * windows.channels as usize * x.dtype().size();
+    let (from, n) = (address(x) + images.start * image, rows * k / COPIED);
+    gpu.launch(kernel, gpu.spread(n, THREADS), args![from, address(&y), *windows, n as i64])?;
+    Ok(y)
+}
+
+/// As [`product`], some images at a time.
+fn by_columns(
+    gpu: &Gpu,
+    g: &Geometry,
+    (x, windows): (&Array, Windows),
+    weights: &Array,
+    (y, to): (&Array, Target),
+    [m, n, k]: [usize; 3],
+) -> Result<()> {
+    let weights = weights.view(&View::Reshape(Shape::from([k, n])))?;
+    let in_place = to.step == [1, 1] && y.layout().permute(&channels_last()).is_contiguous();
+    let shape = Shape::from([m, n]);
+    let all = match in_place {
+        true => pixels(y)?,
+        false => Array::uninit(&y.meta().with_shape(shape), Layout::contiguous(shape))?,
+    };
+    let per_image = m / g.images;
+    let step = (COLUMNS.0 / (per_image * k * x.dtype().size())).max(1);
+    for first in (0..g.images).step_by(step) {
+        let images = first..g.images.min(first + step);
+        let (start, len) = (first * per_image, images.len() * per_image);
+        let mut part = all.view(&View::Slice { dim: 0, start, step: 1, len })?;
+        matmul::run(gpu, &columns(gpu, x, &windows, images)?, &weights, &mut part)?;
+    }
+    if in_place {
+        return Ok(());
+    }
+    let [h, w] = windows.out.map(|v| v as usize);
+    let shaped = all.view(&View::Reshape(Shape::from([g.images, h, w, n])))?;
+    let shaped = shaped.view(&View::Permute(Dims::from([0, 3, 1, 2])))?;
+    let mut places = y.clone();
+    for (axis, len) in [h, w].into_iter().enumerate() {
+        let (start, step) = (to.base[axis] as usize, to.step[axis] as isize);
+        places = places.view(&View::Slice { dim: axis + 2, start, step, len })?;
+    }
+    copy::run(gpu, &shaped, &mut places)
 }
 
 fn forward(gpu: &Gpu, g: &Geometry, x: &Array, w: &Array, y: &Array) -> Result<()> {
@@ -312,9 +376,12 @@ fn input(gpu: &Gpu, g: &Geometry, dy: &Array, w: &Array, dx: &Array) -> Result<(
     Ok(())
 }
 
-fn weight(gpu: &Gpu, g: &Geometry, x: &Array, dy: &Array, dw: &Array) -> Result<()> {
+fn weight(gpu: &Gpu, g: &Geometry, x: &Array, dy: &Array, dw: &mut Array) -> Result<()> {
     let (cg, kg, groups) = (g.cg(), g.kg(), g.conv.groups);
     let (m, pixels) = (g.window[0] * g.window[1] * cg, g.images * g.out[0] * g.out[1]);
+    if suits_library(g, x, [m, kg, pixels]) && m * pixels * x.dtype().size() <= COLUMNS.1 {
+        return weight_by_columns(gpu, g, x, dy, dw);
+    }
     let rows = rows_of(x.dtype(), m > WIDE);
     let (high, wide) = (m.div_ceil(16 * rows), kg.div_ceil(WIDE));
     let wanted = (BLOCKS / (high * wide * groups)).min(pixels / SLICE).min(MOST / groups).max(1);
@@ -322,7 +389,7 @@ fn weight(gpu: &Gpu, g: &Geometry, x: &Array, dy: &Array, dw: &Array) -> Result<
     let (slices, total) = (pixels.div_ceil(depth).max(1), groups * m * kg);
     small(m)?;
     let partial = gpu.scratch(slices * total * sum_bytes(x.dtype()))?;
-    let define = defines(x, &[address(dy)], [cg, kg], rows, true);
+    let define = defines(x, &[address(dy)], [cg, kg], rows, "WEIGHTS");
     let kernel = gpu.kernel(CONV, "conv_weights", &define)?;
     let [all, rows, columns, count, each] = [groups, m, kg, pixels, depth].map(|v| v as i64);
     gpu.launch(
@@ -338,4 +405,15 @@ fn weight(gpu: &Gpu, g: &Geometry, x: &Array, dy: &Array, dw: &Array) -> Result<
         gpu.spread(total, THREADS),
         args![partial.address, address(dw), parts, sums, rows, columns, width, taps, k, c, r, s],
     )
+}
+
+/// As [`weight`], of all windows at once.
+fn weight_by_columns(gpu: &Gpu, g: &Geometry, x: &Array, dy: &Array, dw: &mut Array) -> Result<()> {
+    let turned = pixels(dy)?.view(&View::Permute(Dims::from([1, 0])))?;
+    let columns = columns(gpu, x, &g.windows()?, 0..g.images)?;
+    let shape = Shape::from([g.k, columns.shape()[1]]);
+    let mut sums = Array::uninit(&dw.meta().with_shape(shape), Layout::contiguous(shape))?;
+    matmul::run(gpu, &turned, &columns, &mut sums)?;
+    let shaped = sums.view(&View::Reshape(Shape::from([g.k, g.window[0], g.window[1], g.c])))?;
+    copy::run(gpu, &shaped.view(&View::Permute(Dims::from([0, 3, 1, 2])))?, dw)
 }
