@@ -4,19 +4,19 @@
 //! stride 1 with the taps that reach it. The gradient by the weight is summed in slices of pixels whose number depends on
 //! the shape alone.
 
-use std::ops::Range;
+mod columns;
+mod pixels;
 
 use bytemuck::{Pod, Zeroable};
 use esker_kernels::CONV;
 use esker_ops::kernel::Conv2d;
 use esker_ops::{Array, ConvPass, View};
-use esker_tensor::{DType, Dims, Error, Layout, Result, Shape};
+use esker_tensor::{DType, Dims, Error, Result, Shape};
 use smallvec::SmallVec;
 
-use crate::dense::{channels_last, in_order, number, row_major, with_order};
+use crate::dense::{channels_last, in_order, number};
 use crate::driver::Grid;
 use crate::gpu::{Gpu, address, args, name_of};
-use crate::{copy, matmul};
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -32,12 +32,6 @@ const PARTS: (usize, usize) = (16, 128);
 const BLOCKS: usize = 1024;
 /// The least pixels of a slice.
 const SLICE: usize = 512;
-/// Products of so many multiply-adds and more, of halves, are the vendor's library's, through windows in memory.
-const LARGE: usize = 1 << 24;
-/// Elements of a window's pixel that are copied at once for that.
-const COPIED: usize = 8;
-/// Bytes that such windows take at a time, and at most where all of them are needed.
-const COLUMNS: (usize, usize) = (512 << 20, 2 << 30);
 /// Most blocks in the second and third dimension of a grid.
 const MOST: usize = 65_535;
 
@@ -92,7 +86,7 @@ pub(crate) fn run(gpu: &Gpu, pass: ConvPass, conv: &Conv2d, a: &Array, b: &Array
     let a = in_order(gpu, a, &last)?;
     let is_pointwise = |w: &Array| w.shape()[2..] == [1, 1] && conv.groups == 1;
     if conv.stride == [1, 1] && conv.padding == [0, 0] && is_pointwise(if pass == ConvPass::Weight { y } else { b }) {
-        return pointwise(gpu, pass, &a, b, y);
+        return pixels::run(gpu, pass, &a, b, y);
     }
     match pass {
         ConvPass::Forward => forward(gpu, &Geometry::new(conv, a.shape(), b.shape(), y.shape())?, &a, b, y),
@@ -102,32 +96,6 @@ pub(crate) fn run(gpu: &Gpu, pass: ConvPass, conv: &Conv2d, a: &Array, b: &Array
             weight(gpu, &Geometry::new(conv, a.shape(), y.shape(), b.shape())?, &a, &b, y)
         }
     }
-}
-
-/// Products of pixels and filters, where a window is one pixel.
-fn pointwise(gpu: &Gpu, pass: ConvPass, a: &Array, b: &Array, y: &mut Array) -> Result<()> {
-    let last = channels_last();
-    match pass {
-        ConvPass::Forward => {
-            with_order(gpu, y, &last, |y| matmul::affine(gpu, &pixels(a)?, &filters(b)?, None, &mut pixels(y)?))
-        }
-        ConvPass::Input => with_order(gpu, y, &last, |y| matmul::run(gpu, &pixels(a)?, &filters(b)?, &mut pixels(y)?)),
-        ConvPass::Weight => {
-            let (x, dy) = (pixels(a)?, pixels(&in_order(gpu, b, &last)?)?.view(&View::Permute(Dims::from([1, 0])))?);
-            with_order(gpu, y, &row_major(4), |y| matmul::run(gpu, &dy, &x, &mut filters(y)?))
-        }
-    }
-}
-
-/// The pixels of channels-last images, a row each.
-fn pixels(x: &Array) -> Result<Array> {
-    let [n, c, h, w] = [0, 1, 2, 3].map(|d| x.shape()[d]);
-    x.view(&View::Permute(channels_last()))?.view(&View::Reshape(Shape::from([n * h * w, c])))
-}
-
-/// Filters of one pixel, a row each.
-fn filters(w: &Array) -> Result<Array> {
-    w.view(&View::Reshape(Shape::from([w.shape()[0], w.shape()[1]])))
 }
 
 /// A size as kernels count it; what they add to it fits too.
@@ -250,8 +218,8 @@ fn product(
     let pixels = windows.out.iter().map(|v| *v as usize).product::<usize>();
     let (m, groups, width) = (g.images * pixels, g.conv.groups, windows.width as usize);
     let k = windows.taps.iter().map(|t| *t as usize).product::<usize>() * width;
-    if let (true, Some(weights)) = (suits_library(g, x, [m, n, k]), weights) {
-        return by_columns(gpu, g, (x, windows), weights, (y, to), [m, n, k]);
+    if let (true, Some(weights)) = (columns::suits_library(g, x, [m, n, k]), weights) {
+        return columns::product(gpu, g, (x, windows), weights, (y, to), [m, n, k]);
     }
     let others = n.div_ceil(WIDE) * groups;
     let rows = rows_of(x.dtype(), m.div_ceil(128) * others >= BUSY);
@@ -281,64 +249,6 @@ fn product(
     let kernel = gpu.kernel(CONV, "conv_join", &defines)?;
     let [parts, channels] = [parts, channels].map(|v| v as i64);
     gpu.launch(kernel, gpu.spread(m * groups * n, THREADS), args![sums, target, windows, to, parts, pixels, channels])
-}
-
-/// Whether a product is for the vendor's library: large, of halves, without groups.
-fn suits_library(g: &Geometry, x: &Array, [m, n, k]: [usize; 3]) -> bool {
-    let half = matches!(x.dtype(), DType::F16 | DType::BF16);
-    let whole = x.shape()[1].is_multiple_of(COPIED) && address(x).is_multiple_of(COPIED * x.dtype().size());
-    half && whole && g.conv.groups == 1 && m.saturating_mul(n).saturating_mul(k) >= LARGE
-}
-
-/// The windows of some images, a row each.
-fn columns(gpu: &Gpu, x: &Array, windows: &Windows, images: Range<usize>) -> Result<Array> {
-    let of = |sizes: &[i32]| sizes.iter().map(|s| *s as usize).product::<usize>();
-    let (rows, k) = (images.len() * of(&windows.out), of(&windows.taps) * windows.width as usize);
-    let y = Array::uninit(&x.meta().with_shape(Shape::from([rows, k])), Layout::contiguous(Shape::from([rows, k])))?;
-    let defines = [("X", name_of(x.dtype())), ("VEC", number(COPIED)), ("ROWS", number(4)), ("PASS", "COLUMNS")];
-    let kernel = gpu.kernel(CONV, "conv_columns", &defines)?;
-    let image = of(&windows.size) * windows.channels as usize * x.dtype().size();
-    let (from, n) = (address(x) + images.start * image, rows * k / COPIED);
-    gpu.launch(kernel, gpu.spread(n, THREADS), args![from, address(&y), *windows, n as i64])?;
-    Ok(y)
-}
-
-/// As [`product`], some images at a time.
-fn by_columns(
-    gpu: &Gpu,
-    g: &Geometry,
-    (x, windows): (&Array, Windows),
-    weights: &Array,
-    (y, to): (&Array, Target),
-    [m, n, k]: [usize; 3],
-) -> Result<()> {
-    let weights = weights.view(&View::Reshape(Shape::from([k, n])))?;
-    let in_place = to.step == [1, 1] && y.layout().permute(&channels_last()).is_contiguous();
-    let shape = Shape::from([m, n]);
-    let all = match in_place {
-        true => pixels(y)?,
-        false => Array::uninit(&y.meta().with_shape(shape), Layout::contiguous(shape))?,
-    };
-    let per_image = m / g.images;
-    let step = (COLUMNS.0 / (per_image * k * x.dtype().size())).max(1);
-    for first in (0..g.images).step_by(step) {
-        let images = first..g.images.min(first + step);
-        let (start, len) = (first * per_image, images.len() * per_image);
-        let mut part = all.view(&View::Slice { dim: 0, start, step: 1, len })?;
-        matmul::run(gpu, &columns(gpu, x, &windows, images)?, &weights, &mut part)?;
-    }
-    if in_place {
-        return Ok(());
-    }
-    let [h, w] = windows.out.map(|v| v as usize);
-    let shaped = all.view(&View::Reshape(Shape::from([g.images, h, w, n])))?;
-    let shaped = shaped.view(&View::Permute(Dims::from([0, 3, 1, 2])))?;
-    let mut places = y.clone();
-    for (axis, len) in [h, w].into_iter().enumerate() {
-        let (start, step) = (to.base[axis] as usize, to.step[axis] as isize);
-        places = places.view(&View::Slice { dim: axis + 2, start, step, len })?;
-    }
-    copy::run(gpu, &shaped, &mut places)
 }
 
 fn forward(gpu: &Gpu, g: &Geometry, x: &Array, w: &Array, y: &Array) -> Result<()> {
@@ -379,8 +289,8 @@ fn input(gpu: &Gpu, g: &Geometry, dy: &Array, w: &Array, dx: &Array) -> Result<(
 fn weight(gpu: &Gpu, g: &Geometry, x: &Array, dy: &Array, dw: &mut Array) -> Result<()> {
     let (cg, kg, groups) = (g.cg(), g.kg(), g.conv.groups);
     let (m, pixels) = (g.window[0] * g.window[1] * cg, g.images * g.out[0] * g.out[1]);
-    if suits_library(g, x, [m, kg, pixels]) && m * pixels * x.dtype().size() <= COLUMNS.1 {
-        return weight_by_columns(gpu, g, x, dy, dw);
+    if columns::suits_library(g, x, [m, kg, pixels]) && m * pixels * x.dtype().size() <= columns::AT_ONCE {
+        return columns::weight(gpu, g, x, dy, dw);
     }
     let rows = rows_of(x.dtype(), m > WIDE);
     let (high, wide) = (m.div_ceil(16 * rows), kg.div_ceil(WIDE));
@@ -405,15 +315,4 @@ fn weight(gpu: &Gpu, g: &Geometry, x: &Array, dy: &Array, dw: &mut Array) -> Res
         gpu.spread(total, THREADS),
         args![partial.address, address(dw), parts, sums, rows, columns, width, taps, k, c, r, s],
     )
-}
-
-/// As [`weight`], of all windows at once.
-fn weight_by_columns(gpu: &Gpu, g: &Geometry, x: &Array, dy: &Array, dw: &mut Array) -> Result<()> {
-    let turned = pixels(dy)?.view(&View::Permute(Dims::from([1, 0])))?;
-    let columns = columns(gpu, x, &g.windows()?, 0..g.images)?;
-    let shape = Shape::from([g.k, columns.shape()[1]]);
-    let mut sums = Array::uninit(&dw.meta().with_shape(shape), Layout::contiguous(shape))?;
-    matmul::run(gpu, &turned, &columns, &mut sums)?;
-    let shaped = sums.view(&View::Reshape(Shape::from([g.k, g.window[0], g.window[1], g.c])))?;
-    copy::run(gpu, &shaped.view(&View::Permute(Dims::from([0, 3, 1, 2])))?, dw)
 }
