@@ -9,6 +9,7 @@ mod bind;
 mod buffer;
 mod construct;
 mod create;
+mod cuda;
 mod data;
 mod dlpack;
 mod dtype;
@@ -75,6 +76,10 @@ fn _esker(m: &Bound<'_, PyModule>) -> PyResult<()> {
         function::_checkpoint,
         graph::_capture,
         graph::_load_onnx,
+        cuda::_cuda_describe,
+        cuda::_cuda_synchronize,
+        cuda::_cuda_memory,
+        cuda::_cuda_trim,
         grad::grad,
         grad::grad_enabled,
         grad::_set_grad_enabled,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod examples;
+mod gpu;
 mod listing;
 mod mutate;
 #[allow(dead_code)] // The extension uses all of it.
@@ -45,6 +46,8 @@ enum Chore {
     Wheel,
     /// Runs the workloads of bench/targets.json and its peers in turn, and prints times, ratios and bars.
     Bench(bench::Args),
+    /// Builds an archive that tests and times the CUDA backend on a machine with a GPU and without Rust.
+    GpuBundle,
     /// Breaks the code in known ways, one at a time, and requires the tests to notice each.
     Mutate {
         /// Only the mutants whose name contains this.
@@ -60,6 +63,7 @@ fn main() -> Result<()> {
         Chore::Gen => stubs::run(false),
         Chore::Wheel => wheel::build().map(|wheel| println!("{}", wheel.display())),
         Chore::Bench(args) => bench::run(&args),
+        Chore::GpuBundle => gpu::bundle().map(|archive| println!("{}", archive.display())),
         Chore::Mutate { only } => mutate::run(only.as_deref()),
     }
 }
