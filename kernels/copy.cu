@@ -36,9 +36,16 @@ __device__ inline void move_element(const X *x, Y *y) {
     store(y, Convert<Y, X, way>::of(load(x)));
 }
 
-// Both without gaps in the same order.
+// Both without gaps in the same order; N elements at once.
 extern "C" __global__ void copy_dense(const X *x, Y *y, i64 n) {
-    for (i64 i = thread_index(); i < n; i += thread_count()) move_element(x + i, y + i);
+    i64 packs = n / N;
+    for (i64 p = thread_index(); p < packs; p += thread_count()) {
+        Pack<X, N> from = ((const Pack<X, N> *)x)[p];
+        Pack<Y, N> to;
+        for (int l = 0; l < N; l++) move_element(from.e + l, to.e + l);
+        ((Pack<Y, N> *)y)[p] = to;
+    }
+    for (i64 i = packs * N + thread_index(); i < n; i += thread_count()) move_element(x + i, y + i);
 }
 
 // In the order of y.
@@ -47,19 +54,26 @@ extern "C" __global__ void copy_strided(const X *x, Y *y, View from, View to, i6
 }
 
 // Matrices whose rows lie one after the other in y and whose columns do in x: through tiles of shared memory, so that both
-// sides move whole lines. `rows` x `columns` of y; batches by blockIdx.z.
-extern "C" __global__ void copy_turned(const X *x, Y *y, i64 rows, i64 columns, i64 x_step, i64 y_step, i64 x_batch,
-                                       i64 y_batch) {
-    __shared__ Y tile[32][33];
-    i64 batch = blockIdx.z, left = (i64)blockIdx.x * 32, top = (i64)blockIdx.y * 32;
-    int across = threadIdx.x % 32, down = threadIdx.x / 32, step = blockDim.x / 32;
-    for (int r = down; r < 32; r += step) {
-        i64 row = top + across, column = left + r;
-        if (row < rows && column < columns) move_element(x + batch * x_batch + row + column * x_step, &tile[r][across]);
+// sides move whole lines. `rows` x `columns` of y; batches by blockIdx.z. 256 threads.
+#define TILE 64
+#define STEP 4
+
+extern "C" __global__ void copy_turned(const X *__restrict__ x, Y *__restrict__ y, i64 rows, i64 columns, i64 x_step,
+                                       i64 y_step, i64 x_batch, i64 y_batch) {
+    __shared__ Y tile[TILE][TILE + 1];
+    i64 batch = blockIdx.z, left = (i64)blockIdx.x * TILE, top = (i64)blockIdx.y * TILE;
+    int across = threadIdx.x % TILE, down = threadIdx.x / TILE;
+    x += batch * x_batch;
+    y += batch * y_batch;
+#pragma unroll
+    for (int r = 0; r < TILE; r += STEP) {
+        i64 row = top + across, column = left + r + down;
+        if (row < rows && column < columns) move_element(x + row + column * x_step, &tile[r + down][across]);
     }
     __syncthreads();
-    for (int r = down; r < 32; r += step) {
-        i64 row = top + r, column = left + across;
-        if (row < rows && column < columns) y[batch * y_batch + row * y_step + column] = tile[across][r];
+#pragma unroll
+    for (int r = 0; r < TILE; r += STEP) {
+        i64 row = top + r + down, column = left + across;
+        if (row < rows && column < columns) y[row * y_step + column] = tile[across][r + down];
     }
 }

@@ -10,16 +10,18 @@ use crate::view::Walk;
 /// Threads of a block.
 const THREADS: u32 = 256;
 /// The side of a tile, as in `copy.cu`.
-const TILE: usize = 32;
+const TILE: usize = 64;
 
 /// `y = x` in the dtype and the layout of `y`.
 pub(crate) fn run(gpu: &Gpu, x: &Array, y: &mut Array) -> Result<()> {
     let walk = Walk::new(y.shape(), &[y.layout(), x.layout()])?;
-    let defines = [("X", name_of(x.dtype())), ("Y", name_of(y.dtype()))];
     let (from, to, n) = (address(x), address(y), walk.len());
-    if walk.is_dense(0) && walk.is_dense(1) {
+    let dense = walk.is_dense(0) && walk.is_dense(1);
+    let pack = if dense { pack_of(x, y) } else { 1 };
+    let defines = [("X", name_of(x.dtype())), ("Y", name_of(y.dtype())), ("N", PACKS[pack.ilog2() as usize])];
+    if dense {
         let kernel = gpu.kernel(esker_kernels::COPY, "copy_dense", &defines)?;
-        return gpu.launch(kernel, gpu.spread(n, THREADS), args![from, to, n as i64]);
+        return gpu.launch(kernel, gpu.spread(n.div_ceil(pack), THREADS), args![from, to, n as i64]);
     }
     if let Some(turn) = Turn::of(&walk) {
         let kernel = gpu.kernel(esker_kernels::COPY, "copy_turned", &defines)?;
@@ -30,6 +32,17 @@ pub(crate) fn run(gpu: &Gpu, x: &Array, y: &mut Array) -> Result<()> {
     }
     let kernel = gpu.kernel(esker_kernels::COPY, "copy_strided", &defines)?;
     gpu.launch(kernel, gpu.spread(n, THREADS), args![from, to, walk.view(1), walk.view(0), n as i64])
+}
+
+/// Elements that are moved at once, as `copy.cu` is told.
+const PACKS: [&str; 5] = ["1", "2", "4", "8", "16"];
+
+/// As many elements as fill 16 bytes of the smaller type, at most 16 in all, where both sides lie so.
+fn pack_of(x: &Array, y: &Array) -> usize {
+    let (x_size, y_size) = (x.dtype().size(), y.dtype().size());
+    let pack = 16 / x_size.min(y_size);
+    let aligned = |address: usize, size: usize| address.is_multiple_of(pack * size);
+    if aligned(address(x), x_size) && aligned(address(y), y_size) { pack } else { 1 }
 }
 
 /// A walk that is a transposition of matrices.

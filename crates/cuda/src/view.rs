@@ -81,6 +81,12 @@ impl Walk {
         View::new(self.sizes.iter().copied().zip(self.strides[operand].iter().copied()))
     }
 
+    /// The view of one operand without the innermost dimension.
+    pub(crate) fn rows(&self, operand: usize) -> View {
+        let outer = self.sizes.len().saturating_sub(1);
+        View::new(self.sizes.iter().copied().zip(self.strides[operand].iter().copied()).take(outer))
+    }
+
     /// Whether an operand lies without gaps in the order of the walk.
     pub(crate) fn is_dense(&self, operand: usize) -> bool {
         match (&self.sizes[..], &self.strides[operand][..]) {

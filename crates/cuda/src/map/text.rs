@@ -27,6 +27,7 @@ pub(super) fn of(kind: &Kind) -> Text {
     source.push_str("}\n");
     match kind.form {
         Form::Dense { ones, pack } => dense(&mut source, inputs, ones, pack),
+        Form::Rows { ones, pack } => rows(&mut source, inputs, ones, pack),
         Form::Strided { short } => strided(&mut source, inputs, short),
     }
     Text { name: format!("elementwise {:?} {:?}", kind.map, kind.dtypes), source, entry: "map", fuse: false }
@@ -172,6 +173,42 @@ fn dense(to: &mut String, inputs: usize, ones: u8, pack: u8) {
         line(to, format_args!("    for (i64 i = thread_index(); i < n; i += thread_count())"));
     }
     line(to, format_args!("        y[i] = body({}, fault);\n}}", values("i")));
+}
+
+/// A kernel over rows without gaps: `n` of them, each walked by `across` threads.
+fn rows(to: &mut String, inputs: usize, ones: u8, pack: u8) {
+    let is_one = |i: usize| ones >> i & 1 == 1;
+    let views: String = (0..inputs).map(|i| format!(", View w{i}")).collect();
+    let head =
+        format!("extern \"C\" __global__ void map({}{views}, View w, i64 columns, u32 across) {{", parameters(inputs));
+    line(to, format_args!("{head}"));
+    line(
+        to,
+        format_args!("    u32 first = threadIdx.x % across, down = threadIdx.x / across, each = blockDim.x / across;"),
+    );
+    line(to, format_args!("    i64 packs = columns / {pack};"));
+    line(
+        to,
+        format_args!("    for (i64 row = (i64)blockIdx.x * each + down; row < n; row += (i64)gridDim.x * each) {{"),
+    );
+    for i in 0..inputs {
+        line(to, format_args!("        const T{i} *r{i} = x{i} + place(w{i}, row);"));
+    }
+    (0..inputs).filter(|&i| is_one(i)).for_each(|i| line(to, format_args!("        const T{i} one{i} = *r{i};")));
+    line(to, format_args!("        Y *r = y + place(w, row);"));
+    line(to, format_args!("        for (i64 p = first; p < packs; p += across) {{"));
+    for i in (0..inputs).filter(|&i| !is_one(i)) {
+        line(to, format_args!("            Pack<T{i}, {pack}> p{i} = ((const Pack<T{i}, {pack}> *)r{i})[p];"));
+    }
+    let among = |rest: &str| -> String {
+        let value = |i: usize| if is_one(i) { format!("one{i}") } else { rest.replace('#', &i.to_string()) };
+        (0..inputs).map(value).collect::<Vec<_>>().join(", ")
+    };
+    line(to, format_args!("            Pack<Y, {pack}> v;"));
+    line(to, format_args!("            for (int l = 0; l < {pack}; l++) v.e[l] = body({}, fault);", among("p#.e[l]")));
+    line(to, format_args!("            ((Pack<Y, {pack}> *)r)[p] = v;\n        }}"));
+    line(to, format_args!("        for (i64 i = packs * {pack} + first; i < columns; i += across)"));
+    line(to, format_args!("            r[i] = body({}, fault);\n    }}\n}}", among("r#[i]")));
 }
 
 /// A kernel over operands with strides.
