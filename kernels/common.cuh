@@ -179,12 +179,18 @@ template <class T, int N, bool ragged = true> struct Packs {
     __device__ inline Pack<T, N> get(int pack, T fill) const {
         Pack<T, N> v = *(const Pack<T, N> *)(first + (i64)pack * N);
         if (!whole(pack)) {
+#pragma unroll
             for (int l = 0; l < N; l++) {
                 if (!has(pack, l)) v.e[l] = fill;
             }
         }
         return v;
     }
+    // A pack that is `whole`.
+    __device__ inline Pack<T, N> get(int pack) const { return *(const Pack<T, N> *)(first + (i64)pack * N); }
+    // The first pack that is whole, and the first behind those.
+    __device__ inline int begin() const { return shift > 0 ? 1 : 0; }
+    __device__ inline int end() const { return !ragged || has(count - 1, N - 1) ? count : count - 1; }
     // Writes a pack, but for what is not of the row.
     __device__ inline void put(int pack, const Pack<T, N> &v) const {
         T *to = (T *)first + (i64)pack * N;
@@ -192,6 +198,7 @@ template <class T, int N, bool ragged = true> struct Packs {
             *(Pack<T, N> *)to = v;
             return;
         }
+#pragma unroll
         for (int l = 0; l < N; l++) {
             if (has(pack, l)) to[l] = v.e[l];
         }

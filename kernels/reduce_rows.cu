@@ -36,15 +36,24 @@ extern "C" __global__ void __launch_bounds__(256, 3) flat(const X *x, Y *y, View
     A acc[PACK];
 #pragma unroll
     for (int l = 0; l < PACK; l++) acc[l] = F::template identity<X>();
+    int begin = row.begin(), end = row.end();
     for (int p = threadIdx.x % LANES; p < row.count; p += LANES * SIDE) {
         Pack<X, PACK> v[SIDE];
+        if (p >= begin && p + (SIDE - 1) * LANES < end) {
+            // Nearly always: loads that wait for no test.
 #pragma unroll
-        for (int j = 0; j < SIDE; j++) {
-            if (p + j * LANES < row.count) v[j] = row.get(p + j * LANES, fill);
+            for (int j = 0; j < SIDE; j++) v[j] = row.get(p + j * LANES);
+#pragma unroll
+            for (int j = 0; j < SIDE; j++) {
+#pragma unroll
+                for (int l = 0; l < PACK; l++) acc[l] = F::two(acc[l], (A)load(&v[j].e[l]));
+            }
+            continue;
         }
 #pragma unroll
         for (int j = 0; j < SIDE; j++) {
             if (p + j * LANES < row.count) {
+                v[j] = row.get(p + j * LANES, fill);
 #pragma unroll
                 for (int l = 0; l < PACK; l++) acc[l] = F::two(acc[l], (A)load(&v[j].e[l]));
             }
