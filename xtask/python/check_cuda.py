@@ -1,11 +1,11 @@
 """Compiles kernels for GPUs that need not be there, and looks at what became of them.
 
-Every text must compile as it would at run time, and no kernel may spill registers: for the newest architecture all of
-them, for the oldest all but the elementwise ones, of which every fourth is taken. Texts are files
-as the emulating driver writes them when ESKER_CUDA_TEXTS names a folder: name, entry and `fused` or `rounded` in three
-comment lines, then the source. What was fine is remembered in a second folder: with the same compiler it stays fine.
+Every text must compile as it would at run time, and no kernel may spill registers. Elementwise kernels for the newest
+architecture, and all kernels for the oldest, are sampled: every fourth, unless --all is given. Texts are files as the
+emulating driver writes them when ESKER_CUDA_TEXTS names a folder: name, entry and `fused` or `rounded` in three comment
+lines, then the source. What was fine is remembered in a second folder: with the same compiler it stays fine.
 
-Usage: check_cuda.py FOLDER REMEMBERED
+Usage: check_cuda.py FOLDER REMEMBERED [--all]
 """
 
 import collections
@@ -58,7 +58,7 @@ def compiled(source, name, fuse, architecture):
 def remembered(path, folder):
     """The result of `check`, of an earlier run if it found nothing wrong."""
     compiler = importlib.metadata.version("nvidia-cuda-nvrtc")
-    key = hashlib.sha256("\n".join((compiler, OLDEST, NEWEST, path.read_text())).encode()).hexdigest()
+    key = hashlib.sha256("\n".join((compiler, OLDEST, NEWEST, *sys.argv[3:], path.read_text())).encode()).hexdigest()
     known = folder / f"{key}.json"
     if known.exists():
         return json.loads(known.read_text())
@@ -74,8 +74,9 @@ def check(path):
     """The kernel's name and what is wrong with it; and the numbers of registers and stack bytes, by architecture."""
     name, entry, fuse, source = path.read_text().split("\n", 3)
     name, wrong, numbers = f"{name[3:]} ({entry[3:]})", [], {}
-    sampled = not name.startswith("elementwise") or zlib.crc32(source.encode()) % 4 == 0
-    for architecture in (NEWEST, OLDEST) if sampled else (NEWEST,):
+    sampled = "--all" in sys.argv or zlib.crc32(source.encode()) % 4 == 0
+    newest = sampled or not name.startswith("elementwise")
+    for architecture in [NEWEST] * newest + [OLDEST] * sampled:
         fine, log = compiled(source, name, fuse == "// fused", architecture)
         if not fine:
             wrong.append(f"{architecture}: {log.strip()[:2000]}")
