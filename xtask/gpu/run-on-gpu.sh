@@ -22,7 +22,7 @@ export ESKER_CUDA_CACHE=${ESKER_CUDA_CACHE:-$here/cache} ESKER_REQUIRE=cuda RUST
 wants() { case " $steps " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 failed=0
 if wants tests; then
-    for name in table rows moves; do
+    for name in cuda rows moves table; do
         timeout "${TEST_LIMIT:-240}" "$here/test-$name" --nocapture > "$out/test-$name.log" 2>&1 || failed=1
         grep -E "^test |test result|GPU|driver for" "$out/test-$name.log" | sort -u | tail -20
     done

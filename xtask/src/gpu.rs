@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo, root, succeed};
 
-/// Tests that run on a GPU.
-const TESTS: [&str; 3] = ["table", "rows", "moves"];
+/// Tests that run on a GPU, and their packages.
+const TESTS: [(&str, &str); 4] =
+    [("table", "esker-cuda"), ("rows", "esker-cuda"), ("moves", "esker-cuda"), ("cuda", "esker")];
 /// Scripts and bars.
 const FILES: [&str; 5] = [
     "xtask/gpu/run-on-gpu.sh",
@@ -29,8 +30,9 @@ pub(crate) fn bundle() -> Result<PathBuf> {
     std::fs::create_dir_all(&folder)?;
     let bench = built(&["build", "--release", "-p", "esker-bench", "--bin", "esker-bench"], "esker-bench")?;
     put(&bench, &folder.join("esker-bench"))?;
-    for test in TESTS {
-        let arguments = ["test", "--release", "-p", "esker-cuda", "--features", "emulate", "--test", test, "--no-run"];
+    for (test, package) in TESTS {
+        let features: &[&str] = if package == "esker-cuda" { &["--features", "emulate"] } else { &[] };
+        let arguments = [&["test", "--release", "-p", package, "--test", test, "--no-run"], features].concat();
         put(&built(&arguments, test)?, &folder.join(format!("test-{test}")))?;
     }
     for file in FILES {
