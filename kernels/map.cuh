@@ -21,8 +21,17 @@ __device__ inline float p_sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ inline double p_sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
 __device__ inline float p_atan2(float y, float x) { return atan2f(y, x); }
 __device__ inline double p_atan2(double y, double x) { return atan2(y, x); }
-__device__ inline float p_pow(float x, float y) { return powf(x, y); }
-__device__ inline double p_pow(double x, double y) { return pow(x, y); }
+// The library's power may be off by two units in the last place; of whole numbers it is whole.
+__device__ inline float p_pow(float x, float y) {
+    float r = powf(x, y);
+    bool whole = y >= 0.0f && x == floorf(x) && y == floorf(y) && fabsf(r) < 2097152.0f;
+    return whole ? roundf(r) : r;
+}
+__device__ inline double p_pow(double x, double y) {
+    double r = pow(x, y);
+    bool whole = y >= 0.0 && x == floor(x) && y == floor(y) && fabs(r) < 1125899906842624.0;
+    return whole ? round(r) : r;
+}
 __device__ inline float p_mul_add(float x, float a, float b) { return fmaf(x, a, b); }
 __device__ inline double p_mul_add(double x, double a, double b) { return fma(x, a, b); }
 __device__ inline float p_mod(float x, float y) { return fmodf(x, y); }

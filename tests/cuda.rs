@@ -20,10 +20,13 @@ fn device() -> Option<Device> {
         .ok()
 }
 
+/// A net, and the shape of its input.
+type Made = (Box<dyn Forward>, Vec<usize>);
+
 /// What is trained: its parts, its forward pass, its input's shape.
 struct Case {
     name: &'static str,
-    make: fn() -> Result<(Box<dyn Forward>, Vec<usize>)>,
+    make: fn() -> Result<Made>,
 }
 
 const CASES: [Case; 4] = [

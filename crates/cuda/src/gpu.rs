@@ -32,7 +32,7 @@ pub(crate) struct Words(u64);
 
 impl Hasher for Words {
     fn finish(&self) -> u64 {
-        self.0
+        self.0.rotate_left(26) // Tables look at the low bits, where products of even words have zeros.
     }
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(8) {

@@ -163,9 +163,19 @@ fn product(
     if matches!(y.dtype(), DType::F16 | DType::BF16 | DType::F32 | DType::F64) {
         let ((a_copy, a_side), (b_copy, b_side)) = (sided(a, m, k)?, sided(b, k, n)?);
         let (a, b) = (a_copy.as_ref().unwrap_or(a), b_copy.as_ref().unwrap_or(b));
-        let product = Product { dtype: y.dtype(), batch, m, n, k, a: a_side, b: b_side, bias: bias.is_some() };
         let operands =
             Operands { a: address(&a.array), b: address(&b.array), bias: bias.map_or(0, address), y: address(y) };
+        let product = Product {
+            dtype: y.dtype(),
+            batch,
+            m,
+            n,
+            k,
+            a: a_side,
+            b: b_side,
+            bias: bias.is_some(),
+            alignment: operands.alignment(),
+        };
         if gpu.driver.product(&product, &operands)? {
             return Ok(());
         }

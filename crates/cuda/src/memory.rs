@@ -2,11 +2,13 @@
 //! is freed while kernels still use it can be given out again at once: what is queued later runs later.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use esker_tensor::{Error, Result};
 
 use crate::driver::Driver;
+use crate::gpu::Words;
 
 /// Sizes are multiples of this.
 const UNIT: usize = 512;
@@ -30,7 +32,7 @@ pub struct MemoryStats {
 
 #[derive(Default)]
 struct State {
-    free: HashMap<usize, Vec<usize>>,
+    free: HashMap<usize, Vec<usize>, BuildHasherDefault<Words>>,
     slab: Option<(usize, usize)>,
     stats: MemoryStats,
 }

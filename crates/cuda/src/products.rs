@@ -12,6 +12,8 @@ pub(crate) struct Product {
     pub(crate) a: Side,
     pub(crate) b: Side,
     pub(crate) bias: bool,
+    /// What the addresses of all operands are multiples of, at most 256: algorithms differ in what they need.
+    pub(crate) alignment: u32,
 }
 
 /// How a factor lies.
@@ -32,4 +34,12 @@ pub(crate) struct Operands {
     pub(crate) b: usize,
     pub(crate) bias: usize,
     pub(crate) y: usize,
+}
+
+impl Operands {
+    /// What all addresses are multiples of, at most 256.
+    pub(crate) fn alignment(&self) -> u32 {
+        let all = self.a | self.b | self.bias | self.y;
+        1 << all.trailing_zeros().min(8)
+    }
 }

@@ -42,6 +42,8 @@ pub(super) struct Blas {
     handle: lt::cublasLtHandle_t,
     workspace: usize,
     plans: Mutex<Plans>,
+    /// Held while a product is queued: its kernels share the workspace, so those of another must not come between them.
+    queue: Mutex<()>,
     /// Where choices are kept, and those that are known.
     file: Option<PathBuf>,
     choices: Mutex<HashMap<String, [u64; 8]>>,
@@ -145,7 +147,14 @@ impl Blas {
         let known = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
         let choices = known.lines().filter_map(read_choice).collect();
         let workspace = driver.alloc(WORKSPACE)?;
-        Ok(Self { handle, workspace, plans: Mutex::default(), file, choices: Mutex::new(choices) })
+        Ok(Self {
+            handle,
+            workspace,
+            plans: Mutex::default(),
+            queue: Mutex::default(),
+            file,
+            choices: Mutex::new(choices),
+        })
     }
 
     pub(super) fn version(&self) -> usize {
@@ -165,14 +174,11 @@ impl Blas {
             }
         };
         let Some(plan) = plan else { return Ok(false) };
+        let _alone = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if product.bias {
-            // The pointer is part of the descriptor, which concurrent callers share.
-            let _alone = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-            plan.description.set(BIAS_POINTER, &at.bias)?;
-            self.queue(product, &plan, at, stream)?;
-        } else {
-            self.queue(product, &plan, at, stream)?;
+            plan.description.set(BIAS_POINTER, &at.bias)?; // Part of the descriptor, which callers share.
         }
+        self.queue(product, &plan, at, stream)?;
         Ok(true)
     }
 
@@ -243,10 +249,11 @@ impl Blas {
             plan.algorithm.data = data;
             return Ok(Some(plan));
         }
-        let proposals = self.proposals(&plan)?;
+        let proposals = self.proposals(&plan, product.alignment)?;
         let Some(first) = proposals.first() else { return Ok(None) };
         plan.algorithm = *first;
         if product.batch * m * n * k >= WORTH_TIMING && proposals.len() > 1 {
+            let _alone = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             plan.algorithm = self.fastest(product, &mut plan, &proposals, at, stream)?;
         }
         self.keep_choice(key, plan.algorithm.data);
@@ -254,7 +261,7 @@ impl Blas {
     }
 
     /// The library's proposals, the most promising first.
-    fn proposals(&self, plan: &Plan) -> Result<Vec<lt::cublasLtMatmulAlgo_t>> {
+    fn proposals(&self, plan: &Plan, alignment: u32) -> Result<Vec<lt::cublasLtMatmulAlgo_t>> {
         let mut preference = std::ptr::null_mut();
         let workspace = WORKSPACE;
         let at: *const usize = &workspace;
@@ -265,7 +272,12 @@ impl Blas {
             let mut proposals: [lt::cublasLtMatmulHeuristicResult_t; PROPOSALS] = std::mem::zeroed();
             check(lt::cublasLtMatmulPreferenceCreate(&mut preference), "a preference")?;
             let limit = lt::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
-            let set = lt::cublasLtMatmulPreferenceSetAttribute(preference, limit, at.cast(), size_of::<usize>());
+            let mut set = lt::cublasLtMatmulPreferenceSetAttribute(preference, limit, at.cast(), size_of::<usize>());
+            let alignment: *const u32 = &alignment;
+            for which in ALIGNMENTS {
+                let told = lt::cublasLtMatmulPreferenceSetAttribute(preference, which, alignment.cast(), 4);
+                set = if told == lt::cublasStatus_t::CUBLAS_STATUS_SUCCESS { set } else { told };
+            }
             let asked = lt::cublasLtMatmulAlgoGetHeuristic(
                 self.handle,
                 plan.description.0,
@@ -330,6 +342,14 @@ impl Blas {
         }
     }
 }
+
+use lt::cublasLtMatmulPreferenceAttributes_t::{
+    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES as OF_A, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES as OF_B,
+    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES as OF_C, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES as OF_D,
+};
+
+/// What addresses are multiples of, operand by operand.
+const ALIGNMENTS: [lt::cublasLtMatmulPreferenceAttributes_t; 4] = [OF_A, OF_B, OF_C, OF_D];
 
 const BIAS_POINTER: lt::cublasLtMatmulDescAttributes_t =
     lt::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER;
