@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use esker_tensor::{Error, Result};
+use esker_tensor::{Error, ErrorKind, Result};
 
 use crate::driver::Driver;
 use crate::gpu::Words;
@@ -107,14 +107,17 @@ impl Memory {
     /// Memory from the driver; when there is none, what is cached goes back first.
     fn request(&self, state: &mut State, size: usize) -> Result<usize> {
         state.stats.requests += 1;
-        self.driver.alloc(size).or_else(|_| {
-            self.release(state);
-            self.driver.alloc(size).map_err(|_| {
-                Error::out_of_memory(format!(
-                    "{size} bytes were asked of the GPU while {} were in use and {} cached",
-                    state.stats.live, state.stats.cached
-                ))
-            })
+        let failure = match self.driver.alloc(size) {
+            Err(failure) if matches!(failure.kind(), ErrorKind::OutOfMemory(_)) => failure,
+            other => return other,
+        };
+        let cached = state.stats.cached;
+        self.release(state);
+        self.driver.alloc(size).map_err(|_| {
+            Error::out_of_memory(format!(
+                "{size} bytes were asked of the GPU while {} were in use and {cached} cached ({failure})",
+                state.stats.live
+            ))
         })
     }
 
