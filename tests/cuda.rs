@@ -9,15 +9,9 @@ use esker::prelude::*;
 
 const GPU: u32 = 0;
 
-/// The GPU; `None`, and a line that says why, where there is neither one nor a C++ compiler to emulate it.
+/// The GPU under test; `None` where there is none to be had.
 fn device() -> Option<Device> {
-    let emulated = std::env::var("ESKER_CUDA").is_ok_and(|v| v == "emulated");
-    let real = if emulated { None } else { esker::cuda(GPU).ok() };
-    let opened = real.map_or_else(|| esker_cuda::open_emulated(GPU), Ok);
-    opened
-        .inspect(|_| println!("{}", esker_cuda::describe(GPU).unwrap()))
-        .inspect_err(|e| println!("not run: {e}"))
-        .ok()
+    esker_cuda::open_for_tests(GPU).unwrap()
 }
 
 /// A net, and the shape of its input.

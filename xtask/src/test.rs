@@ -20,7 +20,7 @@ const STEPS: &[Step] = &[
     ("docs", || {
         succeed(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
     }),
-    ("tests", || succeed(cargo().args(["test", "--workspace", "--all-features", "--exclude", "esker-cuda"]))),
+    ("tests", tests),
     ("cuda", cuda),
     ("package", || succeed(cargo().args(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]))),
     ("python", python),
@@ -62,6 +62,20 @@ fn python() -> Result<()> {
     succeed(Command::new(&python).arg("xtask/python/check_onnx.py").arg(&out))
 }
 
+/// All of Rust's tests but those of kernels, which have a step of their own.
+fn tests() -> Result<()> {
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--all-features"]).env("ESKER_CUDA", "none");
+    if HAS_NVRTC {
+        pinned("cuda-venv", "xtask/cuda-requirements.txt")?;
+        test.env("ESKER_REQUIRE", "nvrtc").env("VIRTUAL_ENV", root().join("target/cuda-venv"));
+    }
+    succeed(&mut test)
+}
+
+/// Whether NVIDIA's run-time compiler is to be had here.
+const HAS_NVRTC: bool = cfg!(any(target_os = "linux", windows));
+
 /// Kernels without a GPU: they compute on the CPU what they should, and each that the tests ask for is compiled for GPUs.
 fn cuda() -> Result<()> {
     let target = root().join("target");
@@ -70,16 +84,18 @@ fn cuda() -> Result<()> {
         std::fs::remove_dir_all(&texts)?;
     }
     let mut test = cargo();
-    test.args(["test", "-p", "esker-cuda", "--all-features"])
+    // The same packages and features as in the step `tests`, so that nothing is built anew.
+    test.args(["test", "--workspace", "--all-features"])
+        .args(["table", "rows", "moves", "cuda"].iter().flat_map(|test| ["--test", test]))
         .env("ESKER_CUDA", "emulated")
         .env("ESKER_CUDA_CACHE", target.join("cuda-cache"))
         .env("ESKER_CUDA_TEXTS", &texts);
-    if !cfg!(any(target_os = "linux", windows)) {
+    succeed(test.env("ESKER_REQUIRE", "cuda"))?;
+    if !HAS_NVRTC {
         println!("NVIDIA's compiler is not to be had here");
-        return succeed(test.env("ESKER_REQUIRE", "cuda"));
+        return Ok(());
     }
     let python = pinned("cuda-venv", "xtask/cuda-requirements.txt")?;
-    succeed(test.env("ESKER_REQUIRE", "cuda,nvrtc").env("VIRTUAL_ENV", target.join("cuda-venv")))?;
     succeed(Command::new(&python).arg("xtask/python/check_cuda.py").arg(&texts).arg("target/cuda-checked"))
 }
 

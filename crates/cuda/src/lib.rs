@@ -66,6 +66,37 @@ pub fn open_emulated(index: u32) -> Result<Device> {
     open_with(index, || Ok(Arc::new(driver::emulated::Emulated::open()?)))
 }
 
+/// The GPU for tests: a real one, or an emulated one; none, and a line that says why, where there is neither.
+/// `ESKER_CUDA=emulated` leaves real ones alone, `ESKER_CUDA=none` both.
+///
+/// # Errors
+/// `Unavailable` when `ESKER_REQUIRE` lists `cuda` and there is none.
+#[cfg(feature = "emulate")]
+pub fn open_for_tests(index: u32) -> Result<Option<Device>> {
+    let wanted = std::env::var("ESKER_CUDA").unwrap_or_default();
+    if wanted == "none" {
+        println!("not run: ESKER_CUDA=none");
+        return Ok(None);
+    }
+    let real = if wanted == "emulated" { Err(Error::unavailable("as asked")) } else { open(index) };
+    let opened = real.or_else(|e| {
+        println!("emulating: {e}");
+        open_emulated(index)
+    });
+    let required = std::env::var("ESKER_REQUIRE").is_ok_and(|list| list.split(',').any(|r| r == "cuda"));
+    match opened {
+        Ok(device) => {
+            println!("{}", describe(index)?);
+            Ok(Some(device))
+        }
+        Err(e) if required => Err(e),
+        Err(e) => {
+            println!("not run: {e}");
+            Ok(None)
+        }
+    }
+}
+
 fn open_with(index: u32, driver: impl FnOnce() -> Result<Arc<dyn Driver>>) -> Result<Device> {
     let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
     let device = Device::Cuda(index);

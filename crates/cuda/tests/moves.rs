@@ -17,8 +17,7 @@ fn device() -> Option<Device> {
     static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
     *DEVICE.get_or_init(|| {
         esker_cpu::register();
-        let emulated = std::env::var("ESKER_CUDA").is_ok_and(|v| v == "emulated");
-        esker_cuda::open(0).ok().filter(|_| !emulated).or_else(|| esker_cuda::open_emulated(0).ok())
+        esker_cuda::open_for_tests(0).unwrap()
     })
 }
 

@@ -8,12 +8,10 @@ use esker_ops::{
 };
 use esker_tensor::{DType, Device, Dims, Layout, Shape};
 
-/// An emulated GPU; `None` without a C++ compiler.
+/// The GPU under test; `None` where there is none to be had.
 fn device() -> Option<Device> {
     esker_cpu::register();
-    let emulated = std::env::var("ESKER_CUDA").is_ok_and(|v| v == "emulated");
-    let real = if emulated { None } else { esker_cuda::open(0).ok() };
-    real.or_else(|| esker_cuda::open_emulated(0).inspect_err(|e| println!("not run: {e}")).ok())
+    esker_cuda::open_for_tests(0).unwrap()
 }
 
 /// Numbers in [-1, 1) that look like any.

@@ -15,26 +15,7 @@ fn device() -> Option<Device> {
     static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
     *DEVICE.get_or_init(|| {
         esker_cpu::register();
-        let emulated = std::env::var("ESKER_CUDA").is_ok_and(|v| v == "emulated");
-        let opened = match esker_cuda::open(0) {
-            Ok(device) if !emulated => Ok(device),
-            other => {
-                other.err().into_iter().for_each(|e| println!("emulating: {e}"));
-                esker_cuda::open_emulated(0)
-            }
-        };
-        let required = std::env::var("ESKER_REQUIRE").unwrap_or_default();
-        match opened {
-            Ok(device) => {
-                println!("{}", esker_cuda::describe(0).unwrap());
-                Some(device)
-            }
-            Err(e) if required.split(',').any(|r| r == "cuda") => panic!("{e}"),
-            Err(e) => {
-                println!("no CUDA, real or emulated: {e}");
-                None
-            }
-        }
+        esker_cuda::open_for_tests(0).unwrap()
     })
 }
 
