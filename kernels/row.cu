@@ -11,7 +11,7 @@ typedef Packs<X, PACK, RAGGED> Row;
 
 // A block is as many threads as a row has, or several warps; enough blocks at a time that some load while others compute.
 #define BLOCK (LANES > 32 ? LANES : 256)
-#define ROWS __launch_bounds__(BLOCK, 1024 / BLOCK)
+#define ROWS __launch_bounds__(BLOCK, (RAGGED || sizeof(A) == 8 || CACHE * PACK > 32 ? 512 : 1024) / BLOCK)
 
 // e^x; in f32 by the power of 2 that the hardware has.
 #define LOG2_E 1.44269504f
@@ -284,10 +284,10 @@ extern "C" __global__ void ROWS normalize(const X *x, const X *weight, const X *
 // Block by block some rows, `length` each. dx; and the blocks' sums for weight and bias, [blocks, 2, n], where SUMS says so.
 #if SUMS
 #define TEAMS (LANES < 128 && 128 % LANES == 0 ? 128 : LANES)
-#define RESIDENT (CACHE > 1 ? 512 : TEAMS < 256 ? 896 : 1024) // As many as registers hold without many spills.
+#define RESIDENT (CACHE > 1 ? 512 : TEAMS == 128 ? 896 : 768) // As many as registers hold.
 extern "C" __global__ void __launch_bounds__(TEAMS, RESIDENT / TEAMS) normalize_grad(
 #else
-extern "C" __global__ void ROWS normalize_grad(
+extern "C" __global__ void __launch_bounds__(BLOCK, RAGGED || sizeof(A) == 8 || CACHE * PACK > 16 ? 1 : 1024 / BLOCK) normalize_grad(
 #endif
     const X *x, const X *weight, const A *means, const A *rstds, const X *dy, X *dx, A *sums, i64 rows, i64 n, i64 weight_step,
     i64 length) {

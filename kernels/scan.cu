@@ -85,7 +85,7 @@ extern "C" __global__ void short_rows(const X *x, Y *y, i64 outer, i64 size) {
 __device__ inline int slot(int i) { return i + i / EACH; }
 
 // A block for each piece of a row: THREADS * EACH elements at a time, through shared memory.
-extern "C" __global__ void __launch_bounds__(THREADS, 4) long_rows(const X *x, Y *y, const A *totals, i64 size, i64 pieces, i64 length) {
+extern "C" __global__ void __launch_bounds__(THREADS, 2) long_rows(const X *x, Y *y, const A *totals, i64 size, i64 pieces, i64 length) {
     const int round = THREADS * EACH;
     __shared__ A values[round + THREADS];
     __shared__ A parts[THREADS / 32];
