@@ -182,7 +182,7 @@ extern "C" __global__ void ROWS softmax(const X *x, X *y, i64 rows, i64 n) {
 #endif
 
 #ifdef SOFTMAX_GRAD
-extern "C" __global__ void __launch_bounds__(BLOCK, (BLOCK > 256 ? 1024 : 768) / BLOCK) softmax_grad(const X *y, const X *dy, X *dx, i64 rows, i64 n) {
+extern "C" __global__ void __launch_bounds__(BLOCK, (RAGGED || sizeof(A) == 8 ? 512 : BLOCK > 256 ? 1024 : 768) / BLOCK) softmax_grad(const X *y, const X *dy, X *dx, i64 rows, i64 n) {
     i64 r = this_row();
     i64 length = r < rows ? n : 0;
     Row of_y(y + r * n, length), of_dy(dy + r * n, length), to(dx + r * n, length);

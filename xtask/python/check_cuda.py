@@ -116,4 +116,4 @@ def main(folder, memory):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:3])
